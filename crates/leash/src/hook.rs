@@ -1,0 +1,332 @@
+//! The one hook: what happens when an interrupt lands.
+//!
+//! The way of every stop: a request is marked on the state's [record](crate::record); the owner thread is poked; its signal
+//! handler ([`on_poke`]) sets [`HOOK`] on every coroutine of the state, which is what `lua_sethook` may do inside a signal; the
+//! virtual machine meets the hook at its next instruction, call or return; the hook looks what is due, and either finds nothing
+//! (a late interrupt: it puts back what was there) or raises an error, again and again at each next instruction, until the call
+//! that set the limit has control. `pcall` catches the error and runs into the next one.
+//!
+//! **The hook allocates nothing in Lua** (DESIGN section 4, rule 2): an allocation can run a collector step, hence finalizers,
+//! inside the hook. The error is a light userdata. The trace goes into memory of our own.
+//!
+//! **No message handler runs for it.** `lua_error` inside a hook calls the script's `xpcall` handler with hooks off: an endless
+//! handler would be out of reach. So `errfunc` is cleared first; where its place is not known, and on LuaJIT, the error is a
+//! failed allocation, for which no handler is called (manual of `lua_pcall`).
+//!
+//! **Finalizers and the script's own hooks** run with hooks off. A stop that stays unanswered switches `allowhook` on for all
+//! coroutines; after that the next instruction of the finalizer meets the hook.
+//!
+//! **The user's own hook** is saved in the coroutine's entry when ours goes in and put back when ours comes out. The handler may
+//! land inside the user's own `lua_sethook`: then what it saves is torn, and the rest of that call's stores come after ours. Field by
+//! field: what is not ours any more was stored later, and is the user's; what is still ours was stored before, and is in the copy.
+
+use crate::coroutines::{Entry, SavedHook};
+use crate::limits::Reason;
+use crate::record::{RECORDS, Record, thread_identity};
+use crate::request::CHECK;
+use crate::state::State;
+use crate::sys::{self, lua_Debug, lua_State};
+use crate::{alloc, trace};
+use std::ffi::c_int;
+use std::sync::atomic::Ordering;
+use watchdog::poke::Thread;
+
+/// The function that `lua_sethook` gets from us.
+pub const HOOK: sys::Hook = hook;
+
+/// Unanswered deliveries after which hooks are switched on where they are off.
+const PATIENCE: u32 = 3;
+
+/// What a stop looks like to a script that catches it: a light userdata of this address.
+static SENTINEL: u8 = 0;
+
+/// Whether a hook that `lua_gethook` returned is the one that Leash sets. For hosts, debuggers and tests that look at hooks.
+pub fn is_our_hook(hook: sys::Hook) -> bool {
+    hook as usize == HOOK as usize
+}
+
+fn is_ours(h: SavedHook) -> bool {
+    h.hook.is_some_and(is_our_hook)
+}
+
+// --- delivery: signal context ---
+
+/// The signal handler. **Signal context**: loads and stores, `gettid`, `lua_sethook`. No allocation, no lock, no panic, no
+/// thread-local.
+pub fn on_poke() {
+    RECORDS.for_each_pending(|r: &'static Record| {
+        let mine =
+            Thread::from_bits(r.owner.load(Ordering::Acquire)).is_some_and(|t| t.is_current());
+        if !mine || r.request.flags() == 0 {
+            return;
+        }
+        let state = r.state.load(Ordering::Acquire);
+        if !state.is_null() {
+            // SAFETY: an owner is stored only while a call is open, on the thread that opened it, and that is this thread. So
+            // the state is attached, and nothing but the code that this handler interrupts uses it.
+            deliver(unsafe { &*state });
+        }
+    });
+}
+
+/// Sets the hook on every coroutine of the state. **Signal context**; owner thread.
+pub fn deliver(state: &State) {
+    let main = state.main.get();
+    if main.is_null() {
+        return;
+    }
+    let n = state.unanswered.get().saturating_add(1);
+    state.unanswered.set(n);
+    state.hooked.set(true);
+    let mask = sys::MASK_ALL;
+    let switch_on = n > PATIENCE;
+    // SAFETY: `main` lives; on this thread.
+    unsafe { set_on(state, main, &state.main_entry, mask, 1, switch_on) };
+    if !sys::HOOK_PER_COROUTINE {
+        return;
+    }
+    if state.allocator_is_ours() {
+        // If the set is being changed right now, the next delivery finds it whole.
+        state.coroutines.for_each(|co, entry| {
+            // SAFETY: in the set: its block is allocated, of a coroutine's size, and zeroed before Lua set it up.
+            if state.is_coroutine(co) && unsafe { sys::is_initialised(co) } {
+                // SAFETY: an initialised coroutine of this state.
+                unsafe { set_on(state, co, entry, mask, 1, switch_on) };
+            }
+        });
+    } else if state.scope_state.get() != main {
+        // The host has changed the allocator: the set may hold dead coroutines. The scope's own is alive.
+        let none = Entry::default();
+        // SAFETY: the scope is open in it.
+        unsafe { set_on(state, state.scope_state.get(), &none, mask, 1, switch_on) };
+    }
+}
+
+/// Puts our hook on one coroutine, and what was there into `entry`.
+unsafe fn set_on(
+    state: &State,
+    co: *mut lua_State,
+    entry: &Entry,
+    mask: c_int,
+    count: c_int,
+    switch_on: bool,
+) {
+    // SAFETY: by the caller: `co` is live, initialised, on its thread.
+    unsafe {
+        let now = SavedHook::of(co);
+        match entry.saved.get() {
+            None if is_ours(now) => {} // inherited from the coroutine that made it
+            None => entry.saved.set(Some(now)),
+            Some(was) => entry.saved.set(Some(merge(was, now))),
+        }
+        sys::set_hook(co, Some(HOOK), mask, count);
+        if switch_on && let Some(offset) = state.layout.get().allowhook {
+            co.cast::<u8>().add(offset).write_volatile(1);
+        }
+    }
+}
+
+/// The user's hook, from the copy that was made and what is set now. See the header.
+fn merge(was: SavedHook, now: SavedHook) -> SavedHook {
+    if !is_ours(now) {
+        return now; // set as a whole since
+    }
+    let our_mask = now.mask == sys::MASK_ALL || now.mask == sys::LUA_MASKCOUNT;
+    SavedHook {
+        hook: was.hook,
+        mask: if our_mask { was.mask } else { now.mask },
+        count: if our_mask { was.count } else { now.count },
+    }
+}
+
+// --- taking the hook away ---
+
+/// Puts back what was on this coroutine before.
+unsafe fn take_off(state: &State, co: *mut lua_State, entry: Option<&Entry>) {
+    // SAFETY: by the caller: `co` is live, initialised, on its thread.
+    unsafe {
+        let now = SavedHook::of(co);
+        let was = entry.and_then(|e| e.saved.take());
+        if !is_ours(now) {
+            return; // the user has set or removed a hook since: that stands
+        }
+        // A coroutine made while ours was set has inherited ours: what it would have inherited is its maker's, for which the
+        // main state's stands in.
+        let inherited = state.main_entry.saved.get();
+        let h = was.map(|w| merge(w, now)).or(inherited).unwrap_or_default();
+        sys::set_hook(co, h.hook, h.mask, h.count);
+    }
+}
+
+/// Puts back the user's hooks everywhere. Owner thread, when no request is open.
+pub fn remove_everywhere(state: &State) {
+    state.unanswered.set(0);
+    if sys::HOOK_PER_COROUTINE && state.allocator_is_ours() {
+        state.coroutines.for_each(|co, entry| {
+            // SAFETY: as in `deliver`.
+            if state.is_coroutine(co) && unsafe { sys::is_initialised(co) } {
+                // SAFETY: an initialised coroutine of this state.
+                unsafe { take_off(state, co, Some(entry)) };
+            }
+        });
+    } else if state.scope_state.get() != state.main.get() {
+        // SAFETY: a scope is being closed in it.
+        unsafe { take_off(state, state.scope_state.get(), None) };
+    }
+    // The main state last: its saved hook stands in for others.
+    // SAFETY: live; on this thread.
+    unsafe { take_off(state, state.main.get(), Some(&state.main_entry)) };
+}
+
+/// Sets the count hook everywhere, for an instruction limit.
+pub fn start_counting(state: &State) {
+    state.hooked.set(true);
+    let (mask, step) = (sys::LUA_MASKCOUNT, state.count_step());
+    // SAFETY: as in `deliver`.
+    unsafe {
+        set_on(
+            state,
+            state.main.get(),
+            &state.main_entry,
+            mask,
+            step,
+            false,
+        )
+    };
+    if sys::HOOK_PER_COROUTINE {
+        state.coroutines.for_each(|co, entry| {
+            // SAFETY: as in `deliver`.
+            if state.is_coroutine(co) && unsafe { sys::is_initialised(co) } {
+                // SAFETY: as in `deliver`.
+                unsafe { set_on(state, co, entry, mask, step, false) };
+            }
+        });
+    }
+}
+
+// --- the hook ---
+
+/// The hook. **longjmp**: `lua_error` below does not return. Nothing that owns anything is alive there.
+unsafe extern "C-unwind" fn hook(l: *mut lua_State, ar: *mut lua_Debug) {
+    let Some(state) = state_of(l) else {
+        // A hook that has outlived its attach: it goes.
+        // SAFETY: `l` is running this hook.
+        unsafe { sys::set_hook(l, None, 0, 0) };
+        return;
+    };
+    state.unanswered.set(0);
+    // SAFETY: `ar` is what Lua passes to hooks; `l` runs here.
+    unsafe {
+        if (*ar).event == sys::LUA_HOOKCOUNT && sys::lua_gethookmask(l) == sys::LUA_MASKCOUNT {
+            state.charge(i64::from(sys::lua_gethookcount(l)));
+        }
+    }
+    match state.verdict() {
+        // SAFETY: `l` runs this hook.
+        Some(_) => unsafe { raise(state, l) },
+        // SAFETY: `l` runs this hook.
+        None => unsafe { go_on(state, l) },
+    }
+}
+
+/// Nothing is due: a late interrupt, or a count that is not at its end.
+unsafe fn go_on(state: &State, l: *mut lua_State) {
+    if state.record().request.flags() != 0 {
+        state.place.clear_pending();
+        state.record().request.answer(CHECK);
+        state.record().settled();
+    }
+    // SAFETY: by the caller.
+    unsafe {
+        if state.least_budget().is_some() {
+            let (now, step) = (SavedHook::of(l), state.count_step());
+            if now.mask != sys::LUA_MASKCOUNT || now.count != step {
+                sys::lua_sethook(l, Some(HOOK), sys::LUA_MASKCOUNT, step);
+            }
+        } else if l == state.main.get() || !sys::HOOK_PER_COROUTINE {
+            take_off(state, state.main.get(), Some(&state.main_entry));
+        } else {
+            take_off(state, l, state.coroutines.get(l));
+        }
+    }
+}
+
+/// Ends what `l` runs, up to the next `pcall`, `resume` or boundary.
+unsafe fn raise(state: &State, l: *mut lua_State) {
+    if state.traceback.borrow().is_empty() {
+        trace::capture(state, l, &mut state.traceback.borrow_mut());
+    }
+    // SAFETY: `l` runs this hook, so it is live and has LUA_MINSTACK free slots. Writing `errfunc`: the place was verified
+    // when the state was attached; zero means "no handler", and whoever set a handler restores it on the way out.
+    unsafe {
+        // Once more, from a safe place: 5.4 and 5.5 may have lost the trap of an outer frame to the signal.
+        sys::set_hook(l, Some(HOOK), sys::MASK_ALL, 1);
+        if let Some(offset) = state.layout.get().errfunc {
+            l.byte_add(offset).cast::<isize>().write_volatile(0);
+        } else {
+            fail_an_allocation(state, l);
+        }
+        sys::lua_pushlightuserdata(l, (&raw const SENTINEL).cast_mut().cast());
+        sys::lua_error(l);
+    }
+}
+
+/// Raises a memory error, unless the allocator is no longer ours: then it returns.
+unsafe fn fail_an_allocation(state: &State, l: *mut lua_State) {
+    if !state.allocator_is_ours() {
+        return;
+    }
+    // SAFETY: as `raise`. With the collector stopped no step runs inside this allocation (and before 5.4 no collection when it
+    // fails); the boundary starts it again.
+    unsafe {
+        if !state.collector_stopped.get() && sys::gc(l, sys::COLLECTOR_IS_RUNNING) != 0 {
+            sys::gc(l, sys::LUA_GCSTOP);
+            state.collector_stopped.set(true);
+        }
+        state.refuse_next.set(true);
+        sys::lua_newuserdata(l, 64);
+        state.refuse_next.set(false);
+        sys::lua_settop(l, -2);
+    }
+}
+
+/// The attached state that `l` belongs to: by the allocator's user data, or, if a host has changed the allocator, by the registry.
+fn state_of(l: *mut lua_State) -> Option<&'static State> {
+    // SAFETY: `l` runs the hook that asks.
+    let (f, ud) = unsafe { sys::allocator(l) };
+    if f as usize == alloc::allocate as *const () as usize {
+        // SAFETY: our allocator's user data is the state, which lives as long as the allocator is in force.
+        return Some(unsafe { &*ud.cast::<State>() });
+    }
+    // SAFETY: as above; a pseudo-index needs no stack.
+    let registry = unsafe { sys::lua_topointer(l, sys::LUA_REGISTRYINDEX) };
+    let mut found = None;
+    RECORDS.for_each_used(|r| {
+        let state = r.state.load(Ordering::Acquire);
+        let mine =
+            Thread::from_bits(r.owner.load(Ordering::Acquire)).is_some_and(|t| t.is_current());
+        if mine && !state.is_null() {
+            // SAFETY: as in `on_poke`.
+            let state = unsafe { &*state };
+            if state.registry == registry {
+                found = Some(state);
+            }
+        }
+    });
+    found
+}
+
+/// Notes where the code is at which memory ran out: an uncaught memory error leaves no other trace.
+pub fn trace_from_allocator(state: &State) {
+    if !state.traceback.borrow().is_empty() || state.thread_before_fork.get() != thread_identity() {
+        return;
+    }
+    if let Some(l) = trace::running(state) {
+        trace::capture(state, l, &mut state.traceback.borrow_mut());
+    }
+}
+
+/// The reason, if a scope was ended by memory although no hook came to see it (an uncaught memory error).
+pub fn memory_ran_out(state: &State, status: c_int) -> Option<Reason> {
+    (status == sys::LUA_ERRMEM && state.refusals.get() > 0).then_some(Reason::Memory)
+}

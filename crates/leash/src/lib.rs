@@ -1,0 +1,34 @@
+//! The way to stop, bound, pause and observe running Lua code.
+//!
+//! [`Vm::attach`] takes a Lua state; [`Vm::call`] is `lua_pcall` with [`Limits`]: wall-clock time, CPU time, instructions, memory.
+//! What runs inside ends when a limit is reached, whatever it is doing: `pcall`, coroutines, looping error handlers and
+//! finalizers do not save it. [`Handle`] stops a call from any thread.
+//!
+//! Until something is due, running code costs nothing: a timer thread ([`watchdog`]) holds the deadlines. When one passes, it
+//! pokes the thread that runs the state by a signal, and the signal handler sets a Lua hook, which raises an error at the next
+//! instruction. `docs/architecture.md` tells the whole; each module's header tells its part, and what could go wrong there.
+//!
+//! One engine for each build, by cargo feature: `lua51 lua52 lua53 lua54 lua55 luajit` ([`ENGINE`]). What differs between them is
+//! in [`sys`], and nowhere else.
+
+mod alloc;
+mod coroutines;
+mod hook;
+mod layout;
+mod limits;
+mod older;
+mod record;
+mod request;
+mod scope;
+mod sentinel;
+mod slab;
+mod state;
+pub mod sys;
+mod trace;
+mod vm;
+
+pub use hook::is_our_hook;
+pub use layout::Layout;
+pub use limits::{Limits, Reason, Stop};
+pub use sys::{ENGINE, release as lua_release};
+pub use vm::{AttachError, Handle, Vm};

@@ -1,0 +1,238 @@
+//! What a caller may ask for, and what is reported when a limit is reached.
+//!
+//! A limit that is not set is not there: no clock is read and no hook is set for it. Limits of nested calls do not replace each
+//! other: all are in force, and the one that is reached first ends the call that set it.
+
+use std::fmt;
+use std::time::Duration;
+
+/// The limits of one call. The default is none at all.
+///
+/// ```
+/// use std::time::Duration;
+/// let limits = leash::Limits::new().timeout(Duration::from_millis(500)).memory(64 << 20);
+/// assert_eq!(limits.to_string(), "timeout 500ms, memory 64 MiB");
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) cpu: Option<Duration>,
+    pub(crate) instructions: Option<u64>,
+    pub(crate) memory: Option<usize>,
+}
+
+impl Limits {
+    /// No limits.
+    pub fn new() -> Limits {
+        Limits::default()
+    }
+
+    /// Wall-clock time from the start of the call, on the monotonic clock. Zero stops at the first instruction.
+    pub fn timeout(mut self, limit: Duration) -> Limits {
+        self.timeout = Some(limit);
+        self
+    }
+
+    /// CPU time that the calling thread spends, by the thread's CPU clock. Time spent waiting does not count.
+    pub fn cpu(mut self, limit: Duration) -> Limits {
+        self.cpu = Some(limit);
+        self
+    }
+
+    /// Virtual machine instructions, counted by a count hook: running code is slower by it, and only then. The same script
+    /// stops at the same instruction each time. Each coroutine made inside costs 256 instructions, so that a script cannot
+    /// hide its work in many short coroutines.
+    pub fn instructions(mut self, limit: u64) -> Limits {
+        self.instructions = Some(limit);
+        self
+    }
+
+    /// Bytes that the state may grow by from the start of the call.
+    pub fn memory(mut self, limit: usize) -> Limits {
+        self.memory = Some(limit);
+        self
+    }
+
+    /// What is left of the same limits for a second call, after `spent` of the wall clock and `cpu` of the CPU clock.
+    /// Instructions and memory are taken as they are.
+    pub fn after(mut self, spent: Duration, cpu: Duration) -> Limits {
+        self.timeout = self.timeout.map(|t| t.saturating_sub(spent));
+        self.cpu = self.cpu.map(|t| t.saturating_sub(cpu));
+        self
+    }
+
+    /// The limit that `reason` is about, in words; empty for a stop that is no limit.
+    pub(crate) fn describe(&self, reason: Reason) -> String {
+        match reason {
+            Reason::Timeout => self.timeout.map(|d| format!("{d:?}")),
+            Reason::Cpu => self.cpu.map(|d| format!("{d:?}")),
+            Reason::Instructions => self.instructions.map(|n| n.to_string()),
+            Reason::Memory => self.memory.map(|n| Bytes(n).to_string()),
+            Reason::Interrupt | Reason::Kill => None,
+        }
+        .unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Limits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut first = true;
+        for reason in [
+            Reason::Timeout,
+            Reason::Cpu,
+            Reason::Instructions,
+            Reason::Memory,
+        ] {
+            let text = self.describe(reason);
+            if !text.is_empty() {
+                let comma = if first { "" } else { ", " };
+                write!(f, "{comma}{reason} {text}")?;
+                first = false;
+            }
+        }
+        if first {
+            f.write_str("no limits")
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// Why code was stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Reason {
+    /// The wall-clock limit.
+    Timeout,
+    /// The limit on the thread's CPU time.
+    Cpu,
+    /// The limit on virtual machine instructions.
+    Instructions,
+    /// The memory limit.
+    Memory,
+    /// Somebody interrupted it ([`Handle::interrupt`](crate::Handle::interrupt)).
+    Interrupt,
+    /// Somebody killed it ([`Handle::kill`](crate::Handle::kill)).
+    Kill,
+}
+
+impl Reason {
+    /// The name that Lua code sees: `"timeout"`, `"cpu"`, ...
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Reason::Timeout => "timeout",
+            Reason::Cpu => "cpu",
+            Reason::Instructions => "instructions",
+            Reason::Memory => "memory",
+            Reason::Interrupt => "interrupt",
+            Reason::Kill => "kill",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// How a call ended that was stopped.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Stop {
+    /// What stopped it.
+    pub reason: Reason,
+    /// Wall-clock time from the start of the call to its end.
+    pub elapsed: Duration,
+    /// CPU time of the thread from the start of the call to its end.
+    pub cpu: Duration,
+    /// Bytes in use by the state at the end of the call.
+    pub memory: usize,
+    /// The limit that was reached, in words: `1s`, `64 MiB`. Empty for [`Reason::Interrupt`] and [`Reason::Kill`].
+    pub limit: String,
+    /// Where the code was: `stack traceback:` and a line for each frame, as Lua prints it; then the stacks that the running
+    /// coroutine was resumed from. Empty if the stop met no frame.
+    pub traceback: String,
+    /// The limit belongs to an enclosing call, which goes on unwinding: return to Lua at once, best by raising an error.
+    pub enclosing: bool,
+}
+
+impl fmt::Display for Stop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let after = Rounded(self.elapsed);
+        match self.reason {
+            Reason::Timeout => write!(f, "timeout of {} reached after {after}", self.limit),
+            Reason::Cpu => write!(
+                f,
+                "CPU time limit of {} reached after {after} ({} of CPU time)",
+                self.limit,
+                Rounded(self.cpu)
+            ),
+            Reason::Instructions => {
+                write!(
+                    f,
+                    "limit of {} instructions reached after {after}",
+                    self.limit
+                )
+            }
+            Reason::Memory => write!(f, "memory limit of {} reached after {after}", self.limit),
+            Reason::Interrupt => write!(f, "interrupted after {after}"),
+            Reason::Kill => write!(f, "killed after {after}"),
+        }
+    }
+}
+
+impl std::error::Error for Stop {}
+
+/// A duration to three digits behind the point, which is what a person reads.
+struct Rounded(Duration);
+
+impl fmt::Display for Rounded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.3}s", self.0.as_secs_f64())
+    }
+}
+
+/// A number of bytes in the largest unit that divides it.
+struct Bytes(usize);
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
+        for (shift, unit) in units {
+            if self.0 != 0 && self.0.is_multiple_of(1 << shift) {
+                return write!(f, "{} {unit}", self.0 >> shift);
+            }
+        }
+        write!(f, "{} bytes", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words() {
+        let l = Limits::new()
+            .timeout(Duration::from_millis(1500))
+            .cpu(Duration::from_secs(2))
+            .instructions(100)
+            .memory(1 << 30);
+        assert_eq!(
+            l.to_string(),
+            "timeout 1.5s, cpu 2s, instructions 100, memory 1 GiB"
+        );
+        assert_eq!(Limits::new().to_string(), "no limits");
+        assert_eq!(Bytes(1000).to_string(), "1000 bytes");
+        assert_eq!(Bytes(0).to_string(), "0 bytes");
+        assert_eq!(Bytes(3 << 10).to_string(), "3 KiB");
+    }
+
+    #[test]
+    fn what_is_left() {
+        let s = Duration::from_secs;
+        let l = Limits::new().timeout(s(3)).cpu(s(1)).after(s(1), s(5));
+        assert_eq!(l, Limits::new().timeout(s(2)).cpu(s(0)));
+    }
+}

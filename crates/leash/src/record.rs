@@ -1,0 +1,228 @@
+//! What other threads may know of a state: its record.
+//!
+//! One for each attached state, in memory that is never unmapped ([`crate::slab`]). Interrupting threads, the timer thread and
+//! signal handlers see nothing else; the state itself is touched by its owner thread alone.
+//!
+//! **No request is lost.** The timer thread asks again and again until the boundary has answered ([`Record::due`]): single
+//! deliveries do get lost (DESIGN section 4, rule 1). For that the alarm must be armed while a request is unanswered, although the
+//! owner re-arms the same alarm for its deadlines at any time. Asker: set the flag, then arm for now. Owner: arm for the deadline,
+//! then look at the flags, and arm for now if there are any. All four are sequentially consistent, so either the owner sees the
+//! flag or the asker's arming comes last.
+//!
+//! **Growing pauses**: 0.2 ms after the first delivery, doubled up to 10 ms. A delivery costs the guarded thread about 2 us.
+
+use crate::Reason;
+use crate::request::{CHECK, INTERRUPT, KILL, Request};
+use crate::slab::{Place, Slab};
+use crate::state::State;
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+use watchdog::{Ticks, Watch, cpu::ThreadClock, poke::Thread};
+
+/// All records.
+pub static RECORDS: Slab<Record> = Slab::new();
+
+const FIRST_PAUSE: Duration = Duration::from_micros(200);
+const LONGEST_PAUSE: Duration = Duration::from_millis(10);
+
+/// The least time between two looks at a thread's CPU clock: a thread that sleeps gets no nearer to its limit, and the timer
+/// thread is not to spin meanwhile. So a CPU limit may be passed by up to a millisecond.
+const CPU_STEP: Duration = Duration::from_millis(1);
+
+/// Called when a stop goes unanswered: the reason, and how long the call has been running.
+pub type StuckFn = fn(Reason, Duration);
+
+/// See the module's header.
+pub struct Record {
+    /// What is asked for.
+    pub request: Request,
+    /// The thread that runs the state, as `Thread::to_bits`; 0: no call is open.
+    pub owner: AtomicU64,
+    /// The earliest deadline of the open calls, as `Ticks`.
+    pub deadline: AtomicU64,
+    /// The earliest CPU limit of the open calls, in nanoseconds of the owner's CPU clock; `u64::MAX`: none.
+    pub cpu_until: AtomicU64,
+    /// The owner's CPU clock, as `ThreadClock::to_bits`.
+    pub cpu_clock: AtomicU64,
+    /// When the outermost call began, as `Ticks`.
+    pub started: AtomicU64,
+    /// When the unanswered request was first made, as `Ticks`; 0: none.
+    asked_at: AtomicU64,
+    /// Deliveries since then.
+    sends: AtomicU32,
+    /// `StuckFn`, and how long to wait, in nanoseconds.
+    stuck: AtomicPtr<()>,
+    grace: AtomicU64,
+    /// The state. Only for the owner thread, its signal handler included.
+    pub state: AtomicPtr<State>,
+}
+
+impl Default for Record {
+    fn default() -> Self {
+        Record {
+            request: Request::default(),
+            owner: AtomicU64::new(0),
+            deadline: AtomicU64::new(u64::MAX),
+            cpu_until: AtomicU64::new(u64::MAX),
+            cpu_clock: AtomicU64::new(0),
+            started: AtomicU64::new(0),
+            asked_at: AtomicU64::new(0),
+            sends: AtomicU32::new(0),
+            stuck: AtomicPtr::new(ptr::null_mut()),
+            grace: AtomicU64::new(u64::MAX),
+            state: AtomicPtr::new(ptr::null_mut()),
+        }
+    }
+}
+
+// Orderings below: `owner` is Release/Acquire, so that who sees an owner sees the deadlines and the clock stored before it. The
+// rest are single words that the timer thread may see late: it looks again at the next alarm, which is armed after they are
+// stored (`Alarm::arm` is a release). Relaxed is enough for them.
+impl Record {
+    /// Resets what a former state may have left.
+    pub fn reset(&self) {
+        self.owner.store(0, Ordering::Release);
+        self.deadline.store(u64::MAX, Ordering::Relaxed);
+        self.cpu_until.store(u64::MAX, Ordering::Relaxed);
+        self.stuck.store(ptr::null_mut(), Ordering::Relaxed);
+        self.grace.store(u64::MAX, Ordering::Relaxed);
+        self.settled();
+        self.request.renew();
+    }
+
+    /// The request has been answered.
+    pub fn settled(&self) {
+        self.asked_at.store(0, Ordering::Relaxed);
+        self.sends.store(0, Ordering::Relaxed);
+    }
+
+    /// Sets what to call when a stop goes unanswered for `grace`.
+    pub fn on_stuck(&self, grace: Duration, f: StuckFn) {
+        self.stuck.store(f as *mut (), Ordering::Relaxed);
+        let nanos = u64::try_from(grace.as_nanos()).unwrap_or(u64::MAX);
+        self.grace.store(nanos, Ordering::Relaxed);
+    }
+
+    /// Asks and pokes, from any thread. False if the state is of another generation or no call is open.
+    pub fn ask(&self, place: Place<Record>, generation: u64, flags: u64) -> bool {
+        let Some(owner) = Thread::from_bits(self.owner.load(Ordering::Acquire)) else {
+            return false;
+        };
+        if !self.request.ask(generation, flags) {
+            return false;
+        }
+        place.set_pending();
+        owner.poke();
+        true
+    }
+
+    /// What the timer thread does with this state at `now`; returns when to look again.
+    fn due(&self, place: Place<Record>, generation: u64, now: Ticks) -> Ticks {
+        let Some(owner) = Thread::from_bits(self.owner.load(Ordering::Acquire)) else {
+            return Ticks::NEVER;
+        };
+        let mut next = Ticks::NEVER;
+        let deadline = Ticks::from_nanos(self.deadline.load(Ordering::Relaxed));
+        let mut reason = None;
+        if deadline <= now {
+            reason = Some(Reason::Timeout);
+        } else {
+            next = deadline;
+        }
+        let cpu_until = self.cpu_until.load(Ordering::Relaxed);
+        if cpu_until != u64::MAX
+            && let Some(used) = ThreadClock::from_bits(self.cpu_clock.load(Ordering::Relaxed))
+                .and_then(|c| c.read())
+        {
+            // A thread cannot use CPU time faster than the clock on the wall runs.
+            match Duration::from_nanos(cpu_until).checked_sub(used) {
+                None | Some(Duration::ZERO) => reason = Some(Reason::Cpu),
+                Some(left) => next = next.min(now.after(left.max(CPU_STEP))),
+            }
+        }
+        if reason.is_some() && !self.request.ask(generation, CHECK) {
+            return Ticks::NEVER; // another state's record by now
+        }
+        let flags = self.request.flags();
+        if flags == 0 {
+            return next;
+        }
+        if flags & INTERRUPT != 0 {
+            reason = Some(Reason::Interrupt);
+        } else if flags & KILL != 0 {
+            reason = Some(Reason::Kill);
+        }
+        place.set_pending();
+        owner.poke();
+        let pause = self.next_pause();
+        self.tell_if_stuck(now, reason.unwrap_or(Reason::Memory));
+        now.after(pause).min(next)
+    }
+
+    fn next_pause(&self) -> Duration {
+        let n = self.sends.fetch_add(1, Ordering::Relaxed);
+        (FIRST_PAUSE * 2u32.saturating_pow(n.min(16))).min(LONGEST_PAUSE)
+    }
+
+    fn tell_if_stuck(&self, now: Ticks, reason: Reason) {
+        let first = match self.asked_at.load(Ordering::Relaxed) {
+            0 => {
+                self.asked_at.store(now.as_nanos(), Ordering::Relaxed);
+                now
+            }
+            t => Ticks::from_nanos(t),
+        };
+        if now.since(first) < Duration::from_nanos(self.grace.load(Ordering::Relaxed)) {
+            return;
+        }
+        let f = self.stuck.swap(ptr::null_mut(), Ordering::Relaxed);
+        if !f.is_null() {
+            // SAFETY: only `on_stuck` stores here, and what it stores is a `StuckFn`.
+            let f: StuckFn = unsafe { std::mem::transmute(f) };
+            let started = Ticks::from_nanos(self.started.load(Ordering::Relaxed));
+            f(reason, now.since(started));
+        }
+    }
+}
+
+/// The timer thread's view of one generation of a record.
+pub struct RecordWatch {
+    /// Which record.
+    pub place: Place<Record>,
+    /// The generation that the alarm was made for.
+    pub generation: u64,
+}
+
+impl Watch for RecordWatch {
+    fn due(&self, now: Ticks) -> Ticks {
+        self.place.get().due(self.place, self.generation, now)
+    }
+}
+
+/// In the child of a `fork`, on its only thread: calls that it was in the middle of have an owner by another name now.
+pub fn after_fork() {
+    let me = Thread::current();
+    RECORDS.for_each_used(|r| {
+        // The other threads of the parent are gone, and with them whatever they ran: only this thread's calls go on, and
+        // they are those whose state has this thread's stack above it. A record of a vanished thread keeps its dead owner; a
+        // poke at it finds nobody.
+        // Relaxed: one thread.
+        let state = r.state.load(Ordering::Relaxed);
+        if r.owner.load(Ordering::Relaxed) != 0 && !state.is_null() {
+            // SAFETY: a state that is attached; this thread is the only one.
+            let state = unsafe { &*state };
+            if state.thread_before_fork.get() == thread_identity() {
+                r.owner.store(me.to_bits(), Ordering::Relaxed);
+                r.cpu_clock
+                    .store(ThreadClock::current().to_bits(), Ordering::Relaxed);
+            }
+        }
+    });
+}
+
+/// An identity of the thread that a fork keeps: `pthread_self`.
+pub fn thread_identity() -> usize {
+    // SAFETY: no preconditions.
+    unsafe { libc::pthread_self() as usize }
+}

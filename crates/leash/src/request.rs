@@ -1,0 +1,84 @@
+//! The request: what somebody wants from a state, handed over to the thread that runs it.
+//!
+//! One word for each state, `generation << 8 | flags`. Any thread may add a flag; only the owner thread takes flags away, when
+//! the boundary (`leash.call`, [`crate::Vm::call`]) has control again or when the hook finds that there is nothing to do. The
+//! request carries no data: [`CHECK`] says "look at your limits", and the owner thread looks. So a request that is late, doubled
+//! or spurious is harmless: the look finds nothing due.
+//!
+//! The generation is that of the state, not of the call: a handle to a state that has been closed, whose record serves another
+//! state by now, cannot reach that one. 56 bits count further than a process lives.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A limit may have been reached: look.
+pub const CHECK: u64 = 1;
+/// Stop, as if by Ctrl-C.
+pub const INTERRUPT: u64 = 2;
+/// Stop.
+pub const KILL: u64 = 4;
+
+const FLAGS: u64 = 0xff;
+const GENERATION: u64 = FLAGS + 1;
+
+/// The word.
+#[derive(Default)]
+pub struct Request(AtomicU64);
+
+impl Request {
+    /// The current generation.
+    pub fn generation(&self) -> u64 {
+        // Relaxed: asked by the owner thread, which is the one that changes it.
+        self.0.load(Ordering::Relaxed) / GENERATION
+    }
+
+    /// Starts a new generation with no flags. Requests of older ones fail from now on.
+    pub fn renew(&self) {
+        let next = (self.generation() + 1) * GENERATION;
+        // SeqCst: see `flags`.
+        self.0.store(next, Ordering::SeqCst);
+    }
+
+    /// Adds `flags` if the generation is still `generation`; false if it is not.
+    pub fn ask(&self, generation: u64, flags: u64) -> bool {
+        // SeqCst: see `flags`.
+        self.0
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |w| {
+                (w / GENERATION == generation).then_some(w | flags)
+            })
+            .is_ok()
+    }
+
+    /// What is asked for now; zero: nothing.
+    ///
+    /// SeqCst, like all writes of the word: between arming the alarm and looking at the flags on the owner's side, and setting
+    /// a flag and arming the alarm on the asker's, one of the two must see the other ([`crate::vm`], "No request is lost").
+    /// The signal handler and the hook would be content with Relaxed.
+    pub fn flags(&self) -> u64 {
+        self.0.load(Ordering::SeqCst) & FLAGS
+    }
+
+    /// Takes `flags` away. Owner thread only.
+    pub fn answer(&self, flags: u64) {
+        self.0.fetch_and(!flags, Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_generation_cannot_ask() {
+        let r = Request::default();
+        r.renew();
+        let g = r.generation();
+        assert!(r.ask(g, CHECK) && r.ask(g, KILL));
+        assert_eq!(r.flags(), CHECK | KILL);
+        r.answer(CHECK);
+        assert_eq!(r.flags(), KILL);
+        r.renew();
+        assert_eq!(r.flags(), 0);
+        assert!(!r.ask(g, KILL));
+        assert_eq!(r.flags(), 0);
+    }
+}

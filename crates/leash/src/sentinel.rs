@@ -1,0 +1,94 @@
+//! LuaJIT: a userdata that knows when its state is being closed.
+//!
+//! `lua_close` of LuaJIT frees its own allocator's arena only if that allocator is in force (`close_state` in `lj_state.c`), and with
+//! ours in front of it each closed state would leak one. So the host's allocator is put back by a finalizer that runs in
+//! `lua_close`: finalizers run newest first, so one that is made at the attach runs after all that the script has made, which are
+//! therefore still guarded. PUC Lua has no such condition, and its allocator is told of the main block instead ([`crate::alloc`]).
+//!
+//! A script with the `debug` library can reach the userdata. It gains nothing by calling the finalizer (a frame above it tells), nor
+//! by removing it from the registry (it must still be there).
+
+use crate::state::State;
+use crate::sys::{self, lua_Debug, lua_State};
+use std::ffi::{c_int, c_void};
+use std::ptr;
+
+static KEY: u8 = 0;
+
+fn key() -> *mut c_void {
+    (&raw const KEY).cast_mut().cast()
+}
+
+/// Makes the userdata. A status other than 0 is a Lua error, its object on the stack.
+///
+/// # Safety
+/// `main` is the live main state of `state`, on this thread, with free stack.
+pub unsafe fn plant(state: &State, main: *mut lua_State) -> c_int {
+    if !cfg!(feature = "luajit") {
+        return 0;
+    }
+    // SAFETY: by the caller; `make` takes the state.
+    unsafe { sys::protected(main, make, ptr::from_ref(state).cast_mut().cast()) }
+}
+
+/// Takes the userdata away again: the state goes on without us.
+///
+/// # Safety
+/// As [`plant`].
+pub unsafe fn uproot(main: *mut lua_State) {
+    if cfg!(feature = "luajit") {
+        // SAFETY: by the caller.
+        unsafe {
+            if sys::protected(main, forget, ptr::null_mut()) != 0 {
+                sys::lua_settop(main, -2);
+            }
+        }
+    }
+}
+
+unsafe extern "C-unwind" fn make(l: *mut lua_State) -> c_int {
+    // SAFETY: a C function with LUA_MINSTACK slots; the argument is the state. Errors jump over nothing.
+    unsafe {
+        let state = sys::lua_touserdata(l, 1);
+        let u = sys::lua_newuserdata(l, size_of::<*const State>());
+        u.cast::<*const State>().write(state.cast());
+        sys::lua_createtable(l, 0, 1);
+        sys::lua_pushcfunction(l, closing);
+        sys::lua_setfield(l, -2, c"__gc".as_ptr());
+        sys::lua_setmetatable(l, -2);
+        sys::lua_pushlightuserdata(l, key());
+        sys::lua_insert(l, -2);
+        sys::lua_rawset(l, sys::LUA_REGISTRYINDEX);
+    }
+    0
+}
+
+unsafe extern "C-unwind" fn forget(l: *mut lua_State) -> c_int {
+    // SAFETY: as `make`.
+    unsafe {
+        sys::lua_pushlightuserdata(l, key());
+        sys::lua_pushnil(l);
+        sys::lua_rawset(l, sys::LUA_REGISTRYINDEX);
+    }
+    0
+}
+
+/// `__gc`.
+unsafe extern "C-unwind" fn closing(l: *mut lua_State) -> c_int {
+    // SAFETY: a C function; `lua_rawequal` and friends take any value. The userdata is ours if it is the one in the registry,
+    // and then its state is attached (`uproot` runs before the detach).
+    unsafe {
+        let mut ar: lua_Debug = std::mem::zeroed();
+        sys::lua_pushlightuserdata(l, key());
+        sys::lua_rawget(l, sys::LUA_REGISTRYINDEX);
+        let planted = sys::lua_touserdata(l, -1);
+        let called_by_a_script = sys::lua_getstack(l, 1, &mut ar) != 0;
+        if planted.is_null() || planted != sys::lua_touserdata(l, 1) || called_by_a_script {
+            return 0;
+        }
+        let state = &*planted.cast::<*const State>().read();
+        state.unwrap_allocator();
+        state.main_is_gone();
+    }
+    0
+}

@@ -1,0 +1,210 @@
+//! Records that are never unmapped, and the bits that say which of them want attention.
+//!
+//! A signal handler that looks for work must find it without a lock, and what it finds must still be memory when it reads it,
+//! whatever other threads do meanwhile. So records live in chunks that are allocated once and kept for the life of the process;
+//! a record that is given back is used again for another state, with a new generation ([`crate::request`]).
+//!
+//! Each chunk of 64 has two words: `used`, which records are taken, and `pending`, which of them have an unanswered request. The
+//! handler reads one word for 64 states: with 10,000 states 157 words.
+//!
+//! Always true: a chunk, once linked, stays linked and mapped; `next` is set once. A bit of `pending` may be set although the
+//! request has been answered meanwhile (a look too many), but it is never clear while a request is unanswered for good: who asks
+//! sets the request, then the bit; who answers clears the bit, then the request. (And the timer thread, which asks again, sets
+//! it again.)
+
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+
+/// How many records a chunk holds: the bits of its words.
+const CHUNK: usize = 64;
+
+struct Chunk<T> {
+    used: AtomicU64,
+    pending: AtomicU64,
+    next: AtomicPtr<Chunk<T>>,
+    items: [T; CHUNK],
+}
+
+/// A list of chunks.
+pub struct Slab<T: 'static> {
+    first: AtomicPtr<Chunk<T>>,
+}
+
+/// A place in the slab: the record, and its two bits.
+pub struct Place<T: 'static> {
+    chunk: &'static Chunk<T>,
+    bit: u32,
+}
+
+impl<T> Clone for Place<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<T> Copy for Place<T> {}
+
+impl<T: Default + Sync> Slab<T> {
+    /// An empty slab.
+    pub const fn new() -> Slab<T> {
+        Slab {
+            first: AtomicPtr::new(ptr::null_mut()),
+        }
+    }
+
+    /// Takes a free record. Lock-free; allocates a chunk when all are taken.
+    pub fn take(&'static self) -> Place<T> {
+        let mut link = &self.first;
+        loop {
+            // Acquire: pairs with the Release that linked the chunk, so that its records are seen initialised.
+            let p = link.load(Ordering::Acquire);
+            let chunk: &'static Chunk<T> = if p.is_null() {
+                Self::grow(link)
+            } else {
+                // SAFETY: a linked chunk is a leaked box, never freed.
+                unsafe { &*p }
+            };
+            // Acquire on success: the last user's writes to the record, released by `give_back`, are seen.
+            let mut used = chunk.used.load(Ordering::Relaxed);
+            while used != u64::MAX {
+                let bit = used.trailing_ones();
+                match chunk.used.compare_exchange_weak(
+                    used,
+                    used | 1 << bit,
+                    Ordering::Acquire,
+                    Ordering::Relaxed,
+                ) {
+                    Ok(_) => return Place { chunk, bit },
+                    Err(now) => used = now,
+                }
+            }
+            link = &chunk.next;
+        }
+    }
+
+    /// Links a new chunk at `link`, or returns the one that another thread has linked first.
+    fn grow(link: &AtomicPtr<Chunk<T>>) -> &'static Chunk<T> {
+        let new = Box::into_raw(Box::new(Chunk {
+            used: AtomicU64::new(0),
+            pending: AtomicU64::new(0),
+            next: AtomicPtr::new(ptr::null_mut()),
+            items: std::array::from_fn(|_| T::default()),
+        }));
+        // Release: publishes the records. Acquire on failure: the other thread's.
+        match link.compare_exchange(ptr::null_mut(), new, Ordering::Release, Ordering::Acquire) {
+            // SAFETY: leaked by us, linked for ever.
+            Ok(_) => unsafe { &*new },
+            Err(other) => {
+                // SAFETY: `new` was never shared; `other` is linked for ever.
+                unsafe {
+                    drop(Box::from_raw(new));
+                    &*other
+                }
+            }
+        }
+    }
+
+    /// Calls `f` for each record whose pending bit is set. **Signal context**: loads only.
+    pub fn for_each_pending(&'static self, mut f: impl FnMut(&'static T)) {
+        let mut p = self.first.load(Ordering::Acquire);
+        while !p.is_null() {
+            // SAFETY: linked chunks are never freed.
+            let chunk: &'static Chunk<T> = unsafe { &*p };
+            // Acquire: the request that was stored before the bit is seen.
+            let mut bits = chunk.pending.load(Ordering::Acquire);
+            while bits != 0 {
+                f(&chunk.items[bits.trailing_zeros() as usize]);
+                bits &= bits - 1;
+            }
+            p = chunk.next.load(Ordering::Acquire);
+        }
+    }
+
+    /// Calls `f` for each record that is taken.
+    pub fn for_each_used(&'static self, mut f: impl FnMut(&'static T)) {
+        let mut p = self.first.load(Ordering::Acquire);
+        while !p.is_null() {
+            // SAFETY: as above.
+            let chunk: &'static Chunk<T> = unsafe { &*p };
+            let mut bits = chunk.used.load(Ordering::Acquire);
+            while bits != 0 {
+                f(&chunk.items[bits.trailing_zeros() as usize]);
+                bits &= bits - 1;
+            }
+            p = chunk.next.load(Ordering::Acquire);
+        }
+    }
+}
+
+impl<T> Place<T> {
+    /// The record.
+    pub fn get(self) -> &'static T {
+        &self.chunk.items[self.bit as usize]
+    }
+
+    /// Marks the record for the handler. The request has been stored before.
+    pub fn set_pending(self) {
+        // Release: the request is seen by whoever sees the bit.
+        self.chunk
+            .pending
+            .fetch_or(1 << self.bit, Ordering::Release);
+    }
+
+    /// The request is about to be answered.
+    pub fn clear_pending(self) {
+        // Release: what was done for the request is not moved behind. AcqRel would do no more.
+        self.chunk
+            .pending
+            .fetch_and(!(1 << self.bit), Ordering::Release);
+    }
+
+    /// Gives the record back. The caller does not use it afterwards.
+    pub fn give_back(self) {
+        self.clear_pending();
+        // Release: pairs with `take`.
+        self.chunk
+            .used
+            .fetch_and(!(1 << self.bit), Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicUsize;
+
+    #[test]
+    fn records_are_distinct_and_used_again() {
+        static SLAB: Slab<AtomicUsize> = Slab::new();
+        let places: Vec<_> = (0..200).map(|_| SLAB.take()).collect();
+        for (i, p) in places.iter().enumerate() {
+            assert_eq!(p.get().swap(i + 1, Ordering::Relaxed), 0, "taken twice");
+        }
+        places[7].set_pending();
+        places[150].set_pending();
+        let mut seen = vec![];
+        SLAB.for_each_pending(|r| seen.push(r.load(Ordering::Relaxed)));
+        assert_eq!(seen, [8, 151]);
+        places[7].give_back();
+        seen.clear();
+        SLAB.for_each_pending(|r| seen.push(r.load(Ordering::Relaxed)));
+        assert_eq!(seen, [151]);
+        assert_eq!(SLAB.take().get().load(Ordering::Relaxed), 8);
+    }
+
+    #[test]
+    fn threads_never_share_a_record() {
+        static SLAB: Slab<AtomicUsize> = Slab::new();
+        std::thread::scope(|s| {
+            for t in 1..=4 {
+                s.spawn(move || {
+                    for _ in 0..20_000 {
+                        let p = SLAB.take();
+                        assert_eq!(p.get().swap(t, Ordering::Relaxed), 0);
+                        assert_eq!(p.get().swap(0, Ordering::Relaxed), t);
+                        p.give_back();
+                    }
+                });
+            }
+        });
+    }
+}

@@ -1,0 +1,425 @@
+//! One attached Lua state, as its owner thread sees it.
+//!
+//! Everything here is read and written on the thread that runs the state: by the boundary, the hook, the allocator, and the signal
+//! handler that interrupts them. So the fields are cells, not atomics. What the handler shares with the code it interrupts is kept
+//! whole by order: a scope is complete before it is linked, the owner is stored last on entering and taken away first on leaving,
+//! and a handler that finds no owner, or no request, touches nothing.
+
+use crate::alloc;
+use crate::coroutines::{Coroutines, Entry};
+use crate::hook;
+use crate::layout::Layout;
+use crate::limits::Reason;
+use crate::record::{Record, thread_identity};
+use crate::request::{CHECK, INTERRUPT, KILL};
+use crate::scope::Scope;
+use crate::slab::Place;
+use crate::sys::{self, lua_State};
+use std::cell::{Cell, RefCell};
+use std::ffi::{c_int, c_void};
+use std::ptr;
+use std::sync::atomic::{Ordering, compiler_fence};
+use std::time::Duration;
+use watchdog::{Alarm, Ticks, cpu::ThreadClock, poke::Thread};
+
+/// The most instructions between two counts: what a coroutine can run without being seen.
+pub const COUNT_STEP: i64 = 256;
+
+/// See the module's header.
+pub struct State {
+    /// The record, by which other threads know this state.
+    pub place: Place<Record>,
+    /// The timer's alarm for it.
+    pub alarm: Alarm,
+    /// The main state; null once it is gone.
+    pub main: Cell<*mut lua_State>,
+    /// The registry table, which identifies the state when the allocator no longer does.
+    pub registry: *const c_void,
+    /// Saved hook of the main state.
+    pub main_entry: Entry,
+    /// All other coroutines.
+    pub coroutines: Coroutines,
+    /// Size of a coroutine's block, and where in it the `lua_State` lies.
+    pub coroutine_size: Cell<usize>,
+    /// See `coroutine_size`.
+    pub coroutine_offset: Cell<usize>,
+    /// Places found in a `lua_State`.
+    pub layout: Cell<Layout>,
+
+    base: (sys::lua_Alloc, *mut c_void),
+    /// Bytes in use.
+    pub used: Cell<usize>,
+    /// Bytes at which growth is refused.
+    pub memory_limit: Cell<usize>,
+    /// The next growth is refused: an error of ours ([`hook`]).
+    pub refuse_next: Cell<bool>,
+    /// Growth refused so far in this call; the last one's size, and bytes in use then.
+    pub refusals: Cell<u32>,
+    /// See `refusals`.
+    pub last_refusal: Cell<Option<(usize, usize)>>,
+    /// The memory limit has been reached for good.
+    pub over_memory: Cell<bool>,
+
+    /// The innermost open scope, and the coroutine in which it was opened.
+    pub scope: Cell<*const Scope>,
+    /// See `scope`.
+    pub scope_state: Cell<*mut lua_State>,
+    /// Our hook may be set somewhere.
+    pub hooked: Cell<bool>,
+    /// Deliveries since the hook last ran.
+    pub unanswered: Cell<u32>,
+    /// Where the code was when it was stopped; filled once for each stop.
+    pub traceback: RefCell<String>,
+    /// The collector was stopped by us, to raise an error.
+    pub collector_stopped: Cell<bool>,
+
+    /// While the attach looks for the blocks of a coroutine: the last few blocks that were made.
+    pub learning: Cell<bool>,
+    recent: Cell<[(usize, usize); 8]>,
+    /// `pthread_self` of the owner, for the child of a fork.
+    pub thread_before_fork: Cell<usize>,
+}
+
+impl State {
+    /// A state around `main`; the allocator is not wrapped yet.
+    ///
+    /// # Safety
+    /// `main` is the main state, live, on its own thread.
+    pub unsafe fn new(main: *mut lua_State, place: Place<Record>, alarm: Alarm) -> State {
+        // SAFETY: by the caller.
+        let (registry, base, used) = unsafe {
+            (
+                sys::lua_topointer(main, sys::LUA_REGISTRYINDEX),
+                sys::allocator(main),
+                sys::bytes_in_use(main),
+            )
+        };
+        State {
+            place,
+            alarm,
+            main: Cell::new(main),
+            registry,
+            main_entry: Entry::default(),
+            coroutines: Coroutines::new(),
+            coroutine_size: Cell::new(usize::MAX),
+            coroutine_offset: Cell::new(0),
+            layout: Cell::new(Layout::default()),
+            base,
+            used: Cell::new(used),
+            memory_limit: Cell::new(usize::MAX),
+            refuse_next: Cell::new(false),
+            refusals: Cell::new(0),
+            last_refusal: Cell::new(None),
+            over_memory: Cell::new(false),
+            scope: Cell::new(ptr::null()),
+            scope_state: Cell::new(ptr::null_mut()),
+            hooked: Cell::new(false),
+            unanswered: Cell::new(0),
+            traceback: RefCell::new(String::new()),
+            collector_stopped: Cell::new(false),
+            learning: Cell::new(false),
+            recent: Cell::new([(0, 0); 8]),
+            thread_before_fork: Cell::new(0),
+        }
+    }
+
+    /// The record.
+    pub fn record(&self) -> &'static Record {
+        self.place.get()
+    }
+
+    // --- the allocator's side ---
+
+    /// Calls the host's allocator.
+    ///
+    /// # Safety
+    /// As `lua_Alloc`.
+    #[inline]
+    pub unsafe fn pass_on(&self, block: *mut c_void, osize: usize, nsize: usize) -> *mut c_void {
+        // SAFETY: by the caller; the pair came from `lua_getallocf`.
+        unsafe { (self.base.0)(self.base.1, block, osize, nsize) }
+    }
+
+    /// Puts our allocator in front of the host's.
+    ///
+    /// # Safety
+    /// The state is live, on this thread; `self` stays where it is until [`unwrap_allocator`](Self::unwrap_allocator).
+    pub unsafe fn wrap_allocator(&self) {
+        let ud = ptr::from_ref(self).cast_mut().cast();
+        // SAFETY: by the caller.
+        unsafe { sys::lua_setallocf(self.main.get(), alloc::allocate, ud) };
+    }
+
+    /// Puts the host's allocator back, if ours is still the one in force.
+    ///
+    /// # Safety
+    /// The state is live, on this thread.
+    pub unsafe fn unwrap_allocator(&self) {
+        if self.allocator_is_ours() {
+            // SAFETY: by the caller.
+            unsafe { sys::lua_setallocf(self.main.get(), self.base.0, self.base.1) };
+        }
+    }
+
+    /// Whether the allocator still tells us of coroutines. A host may change it after the attach.
+    pub fn allocator_is_ours(&self) -> bool {
+        // SAFETY: `main` is live (it is null otherwise, and callers look).
+        let (f, ud) = unsafe { sys::allocator(self.main.get()) };
+        f as usize == alloc::allocate as *const () as usize
+            && ud.cast_const().cast() == ptr::from_ref(self)
+    }
+
+    /// The block that holds the main state is being freed.
+    pub fn main_is_gone(&self) {
+        self.place.clear_pending();
+        self.record().request.renew();
+        self.record().owner.store(0, Ordering::Release);
+        self.main.set(ptr::null_mut());
+        self.coroutines.clear();
+    }
+
+    /// Notes a block while learning.
+    pub fn remember_block(&self, block: usize, size: usize) {
+        let mut r = self.recent.get();
+        r.rotate_right(1);
+        r[0] = (block, size);
+        self.recent.set(r);
+    }
+
+    /// Which of the last blocks holds `address`.
+    pub fn block_of(&self, address: usize) -> Option<(usize, usize)> {
+        let r = self.recent.get();
+        r.into_iter()
+            .find(|&(b, size)| address.wrapping_sub(b) < size)
+    }
+
+    /// Whether a block of a coroutine's size is one. **Signal context.**
+    pub fn is_coroutine(&self, co: *mut lua_State) -> bool {
+        if !cfg!(feature = "lua51") {
+            return true;
+        }
+        let Some(global) = self.layout.get().global else {
+            return false;
+        };
+        // SAFETY: `co` is in the set, so its block is live and of a coroutine's size; both words lie in it. If it is something
+        // else that looks the same (a buffer that a script has filled to that end), then `lua_sethook`, which in 5.1 stores
+        // four words inside the block, spoils that script's own buffer and nothing else.
+        unsafe {
+            let tag = co.cast::<u8>().add(sys::TYPE_TAG_OFFSET).read();
+            let word = |l: *mut lua_State| l.byte_add(global).cast::<usize>().read();
+            tag == sys::LUA_TTHREAD as u8 && word(co) == word(self.main.get())
+        }
+    }
+
+    // --- scopes ---
+
+    /// Calls `f` for each open scope, the innermost first.
+    pub fn for_each_scope(&self, mut f: impl FnMut(&Scope)) {
+        let mut s = self.scope.get();
+        // SAFETY: open scopes live in frames below this one, each linked to the next until null.
+        while let Some(scope) = unsafe { s.as_ref() } {
+            f(scope);
+            s = scope.outer;
+        }
+    }
+
+    /// Opens a scope for code that runs in `l`.
+    pub fn enter(&self, scope: &Scope, l: *mut lua_State) {
+        let record = self.record();
+        let outermost = scope.outer.is_null();
+        if outermost {
+            // SAFETY: the state is live, on this thread. Compiled code that called us goes on in the interpreter.
+            unsafe { sys::interpret_only(self.main.get()) };
+            // Requests were for calls that are over.
+            self.place.clear_pending();
+            record.request.answer(u64::MAX >> 56);
+            record.settled();
+            self.unanswered.set(0);
+            self.traceback.borrow_mut().clear();
+            record
+                .started
+                .store(scope.started.as_nanos(), Ordering::Relaxed);
+            if scope.cpu_until != u64::MAX {
+                self.publish_clock();
+            }
+        } else if scope.cpu_until != u64::MAX {
+            self.publish_clock();
+        }
+        self.refusals.set(0);
+        self.last_refusal.set(None);
+        self.over_memory.set(false);
+        self.scope_state.set(l);
+        compiler_fence(Ordering::SeqCst);
+        self.scope.set(scope);
+        if outermost {
+            self.thread_before_fork.set(thread_identity());
+            record
+                .owner
+                .store(Thread::current().to_bits(), Ordering::Release);
+        }
+        self.publish();
+        if scope.budget.get().is_some() {
+            hook::start_counting(self);
+        }
+        if scope.deadline <= scope.started || scope.cpu_until <= nanos(scope.cpu_started) {
+            self.ask_self(CHECK); // a limit of zero needs no timer
+        }
+    }
+
+    fn publish_clock(&self) {
+        let clock = ThreadClock::current().to_bits();
+        self.record().cpu_clock.store(clock, Ordering::Relaxed);
+    }
+
+    /// Copies the limits in force to where the timer thread and the allocator look, and arms the alarm.
+    fn publish(&self) {
+        let record = self.record();
+        // SAFETY: the innermost open scope, if any.
+        let scope = unsafe { self.scope.get().as_ref() };
+        let deadline = scope.map_or(Ticks::NEVER, |s| s.earliest);
+        let cpu = scope.map_or(u64::MAX, |s| s.cpu_earliest);
+        self.memory_limit
+            .set(scope.map_or(usize::MAX, |s| s.memory_least));
+        record
+            .deadline
+            .store(deadline.as_nanos(), Ordering::Relaxed);
+        record.cpu_until.store(cpu, Ordering::Relaxed);
+        if scope.is_none() {
+            self.alarm.disarm();
+            return;
+        }
+        let mut at = deadline;
+        if cpu != u64::MAX {
+            // A thread gets no more CPU time than time passes, so nothing is due before this.
+            let used = ThreadClock::current().read().unwrap_or_default();
+            let left = cpu.saturating_sub(nanos(used));
+            at = at.min(Ticks::now().after(Duration::from_nanos(left)));
+        }
+        self.alarm.arm(at);
+        if record.request.flags() != 0 {
+            self.alarm.arm(Ticks::now()); // see `record`, "No request is lost"
+        }
+    }
+
+    /// Closes the innermost scope. True if a stop goes on in a scope around it.
+    pub fn leave(&self, scope: &Scope) -> bool {
+        let record = self.record();
+        let outermost = scope.outer.is_null();
+        if self.main.get().is_null() {
+            self.scope.set(scope.outer);
+            self.alarm.disarm();
+            return false;
+        }
+        self.scope.set(scope.outer);
+        let mut goes_on = false;
+        self.for_each_scope(|s| goes_on |= s.hit.get().is_some());
+        if !goes_on {
+            // First no handler finds a request, then the hooks go.
+            self.place.clear_pending();
+            record.request.answer(if outermost {
+                CHECK | INTERRUPT | KILL
+            } else {
+                CHECK
+            });
+            if outermost {
+                record.owner.store(0, Ordering::Release);
+            }
+            record.settled();
+            compiler_fence(Ordering::SeqCst);
+            if self.hooked.replace(false) {
+                hook::remove_everywhere(self);
+                let mut counting = false;
+                self.for_each_scope(|s| counting |= s.budget.get().is_some());
+                if counting {
+                    hook::start_counting(self);
+                }
+            }
+            if self.collector_stopped.replace(false) {
+                // SAFETY: the state is live, on its thread; this sets a word.
+                unsafe { sys::gc(self.main.get(), sys::LUA_GCRESTART) };
+            }
+            self.over_memory.set(false);
+            self.refuse_next.set(false);
+        }
+        self.publish();
+        goes_on
+    }
+
+    /// What has to end now, if anything: the outermost scope that is due.
+    pub fn verdict(&self) -> Option<Reason> {
+        let flags = self.record().request.flags();
+        if flags & (INTERRUPT | KILL) != 0 {
+            let reason = if flags & INTERRUPT != 0 {
+                Reason::Interrupt
+            } else {
+                Reason::Kill
+            };
+            self.for_each_scope(|s| {
+                if s.outer.is_null() {
+                    s.hit(reason);
+                }
+            });
+        }
+        let now = Ticks::now();
+        let mut cpu = Duration::ZERO;
+        // SAFETY: the innermost open scope, if any.
+        if unsafe { self.scope.get().as_ref() }.is_some_and(|s| s.cpu_earliest != u64::MAX) {
+            cpu = ThreadClock::current().read().unwrap_or_default();
+        }
+        let mut verdict = None;
+        self.for_each_scope(|s| {
+            s.look(now, cpu);
+            verdict = s.hit.get().or(verdict);
+        });
+        verdict
+    }
+
+    /// Asks on the owner thread itself, and delivers at once.
+    pub fn ask_self(&self, flags: u64) {
+        let record = self.record();
+        if record.request.ask(record.request.generation(), flags) {
+            self.place.set_pending();
+            hook::deliver(self);
+            self.alarm.arm(Ticks::now()); // asks again until it is answered
+        }
+    }
+
+    /// The fewest instructions that any open scope has left; none: nobody counts.
+    pub fn least_budget(&self) -> Option<i64> {
+        let mut least = None;
+        self.for_each_scope(|s| {
+            if let Some(n) = s.budget.get() {
+                least = Some(least.map_or(n, |l: i64| l.min(n)));
+            }
+        });
+        least
+    }
+
+    /// Takes `n` instructions from every budget.
+    pub fn charge(&self, n: i64) {
+        self.for_each_scope(|s| {
+            if let Some(left) = s.budget.get() {
+                s.budget.set(Some(left.saturating_sub(n)));
+            }
+        });
+    }
+
+    /// A new coroutine starts a count of its own, of which up to a step is never seen.
+    #[inline]
+    pub fn charge_for_coroutine(&self) {
+        if !self.scope.get().is_null() {
+            self.charge(COUNT_STEP);
+        }
+    }
+
+    /// The next base count for a count hook.
+    pub fn count_step(&self) -> c_int {
+        self.least_budget()
+            .unwrap_or(COUNT_STEP)
+            .clamp(1, COUNT_STEP) as c_int
+    }
+}
+
+fn nanos(d: Duration) -> u64 {
+    u64::try_from(d.as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,266 @@
+//! What differs between the Lua versions: all of it, and nowhere else.
+//!
+//! The rest of the crate is written against one Lua. This file is that Lua: it re-exports the C API of the engine that the
+//! cargo feature chose and gives one form to the calls whose shape, meaning or mere presence changed from 5.1 to 5.5 and
+//! LuaJIT. A difference that is a fact (how a new coroutine shows in the allocator, whether hooks belong to a coroutine or to
+//! the whole state) is a constant with its source, so that the code that depends on it reads as a statement.
+//!
+//! | fact | 5.1 | 5.2 | 5.3 | 5.4 | 5.5 | LuaJIT |
+//! |---|---|---|---|---|---|---|
+//! | a hook belongs to | coroutine | coroutine | coroutine | coroutine | coroutine | state |
+//! | a new coroutine is told by | size | type | type | type | type | - |
+//! | an allocation that fails collects first | no | yes | yes | yes | yes | no |
+//! | compiled code that ignores hooks | no | no | no | no | no | yes |
+
+use std::ffi::{CStr, c_char, c_int, c_void};
+
+pub use mlua_sys::*;
+
+#[cfg(not(any(
+    feature = "lua51",
+    feature = "lua52",
+    feature = "lua53",
+    feature = "lua54",
+    feature = "lua55",
+    feature = "luajit"
+)))]
+compile_error!("choose the engine: one of the features lua51 lua52 lua53 lua54 lua55 luajit");
+
+/// The engine's one name, as in cargo features, folders and messages.
+pub const ENGINE: &str = if cfg!(feature = "lua51") {
+    "lua51"
+} else if cfg!(feature = "lua52") {
+    "lua52"
+} else if cfg!(feature = "lua53") {
+    "lua53"
+} else if cfg!(feature = "lua54") {
+    "lua54"
+} else if cfg!(feature = "lua55") {
+    "lua55"
+} else {
+    "luajit"
+};
+
+/// LuaJIT keeps one hook for the whole state (`g->hookf`); PUC Lua one for each coroutine (`L->hook`).
+pub const HOOK_PER_COROUTINE: bool = !cfg!(feature = "luajit");
+
+/// From 5.2 on, the manual of `lua_Alloc` promises: for a new object, `osize` is its type.
+pub const ALLOC_TELLS_TYPE: bool = !cfg!(any(feature = "lua51", feature = "luajit"));
+
+/// From 5.2 on, `luaM_realloc_` runs a full collection when the allocator refuses, and asks once more.
+pub const COLLECTS_WHEN_REFUSED: bool = ALLOC_TELLS_TYPE;
+
+/// Every event that we can have: whatever the state does next, it meets the hook.
+pub const MASK_ALL: c_int = LUA_MASKCALL | LUA_MASKRET | LUA_MASKCOUNT;
+
+/// `lua_gc`'s question whether the collector runs (5.1 cannot tell, but never gets here: it finds its `errfunc`).
+#[cfg(not(feature = "lua51"))]
+pub const COLLECTOR_IS_RUNNING: c_int = if cfg!(feature = "luajit") {
+    9 // `lua.h` of LuaJIT 2.1; the bindings lack it
+} else {
+    COLLECTOR_IS_RUNNING_PUC
+};
+#[cfg(not(any(feature = "lua51", feature = "luajit")))]
+const COLLECTOR_IS_RUNNING_PUC: c_int = LUA_GCISRUNNING;
+#[cfg(feature = "luajit")]
+const COLLECTOR_IS_RUNNING_PUC: c_int = 9;
+/// 5.1 has no such question: its count is never zero, so it counts as running.
+#[cfg(feature = "lua51")]
+pub const COLLECTOR_IS_RUNNING: c_int = LUA_GCCOUNT;
+
+/// Turns a function item into the C API's callback type, in one place.
+pub type Hook = lua_Hook;
+
+#[cfg(feature = "luajit")]
+mod jit {
+    use super::*;
+
+    unsafe extern "C-unwind" {
+        pub fn luaJIT_setmode(l: *mut lua_State, idx: c_int, mode: c_int) -> c_int;
+    }
+    /// `luajit.h`: the whole engine; off; flush.
+    pub const ENGINE_OFF: c_int = 0;
+    pub const ENGINE_ON: c_int = 0x100;
+    pub const ENGINE_FLUSH: c_int = 0x200;
+}
+
+/// Makes every function of this state run in the interpreter, where hooks are seen. Nothing on engines without a compiler.
+///
+/// # Safety
+/// `l` is a live state on its own thread, and no compiled code of it is running.
+pub unsafe fn interpret_only(l: *mut lua_State) {
+    #[cfg(feature = "luajit")]
+    // SAFETY: by the caller; mode words are from `luajit.h`. Traces that exist are flushed, since they ignore hooks.
+    unsafe {
+        jit::luaJIT_setmode(l, 0, jit::ENGINE_OFF);
+        jit::luaJIT_setmode(l, 0, jit::ENGINE_FLUSH);
+    }
+    #[cfg(not(feature = "luajit"))]
+    let _ = l;
+}
+
+/// Undoes [`interpret_only`].
+///
+/// # Safety
+/// `l` is a live state on its own thread.
+pub unsafe fn compile_again(l: *mut lua_State) {
+    #[cfg(feature = "luajit")]
+    // SAFETY: by the caller.
+    unsafe {
+        jit::luaJIT_setmode(l, 0, jit::ENGINE_ON);
+    }
+    #[cfg(not(feature = "luajit"))]
+    let _ = l;
+}
+
+/// `lua_sethook`, which returns an `int` in 5.1 and 5.2. Safe in a signal handler on the state's own thread: it stores four
+/// words (and from 5.4 on sets a flag in each `CallInfo`).
+///
+/// # Safety
+/// `l` is a live, initialised coroutine; the caller runs on the thread that owns it.
+#[inline]
+pub unsafe fn set_hook(l: *mut lua_State, hook: Option<Hook>, mask: c_int, count: c_int) {
+    // SAFETY: by the caller. LuaJIT's `lj_dispatch_update` rebuilds its table only when the mode changes, so going through
+    // "off" heals a table that an interrupted update has left half done (DESIGN section 4, "LuaJIT's dispatch table").
+    unsafe {
+        if cfg!(feature = "luajit") {
+            lua_sethook(l, None, 0, 0);
+        }
+        lua_sethook(l, hook, mask, count);
+    }
+}
+
+/// Calls `f(l)` in protected mode with `ud` as its only argument, a light userdata, without allocating before the protection
+/// is in force. Returns the status; an error leaves its object on the stack, as `lua_pcall` does.
+///
+/// # Safety
+/// `l` is live, runs on this thread and has three free stack slots; `ud` is what `f` expects.
+pub unsafe fn protected(l: *mut lua_State, f: lua_CFunction, ud: *mut c_void) -> c_int {
+    #[cfg(any(feature = "lua51", feature = "luajit"))]
+    // SAFETY: by the caller. `lua_cpcall` makes the closure inside the protection; a C function is an object here.
+    unsafe {
+        lua_cpcall(l, f, ud)
+    }
+    #[cfg(not(any(feature = "lua51", feature = "luajit")))]
+    // SAFETY: by the caller. Light C functions and light userdata are plain values: pushing them allocates nothing.
+    unsafe {
+        lua_pushcfunction(l, f);
+        lua_pushlightuserdata(l, ud);
+        lua_pcall(l, 1, 0, 0)
+    }
+}
+
+/// `lua_gc`, which takes a variable number of arguments from 5.4 on.
+///
+/// # Safety
+/// As `lua_gc`: `LUA_GCCOLLECT` and `LUA_GCSTEP` run finalizers and may raise.
+pub unsafe fn gc(l: *mut lua_State, what: c_int) -> c_int {
+    // SAFETY: by the caller.
+    unsafe { lua_gc(l, what, 0) }
+}
+
+/// Bytes in use by the state as the collector counts them.
+///
+/// # Safety
+/// `l` is a live state on its own thread.
+pub unsafe fn bytes_in_use(l: *mut lua_State) -> usize {
+    // SAFETY: by the caller; these two only read counters.
+    unsafe { gc(l, LUA_GCCOUNT) as usize * 1024 + gc(l, LUA_GCCOUNTB) as usize }
+}
+
+/// The allocator function and its user data, as the state uses them now.
+///
+/// # Safety
+/// `l` is a live state on its own thread.
+#[inline]
+pub unsafe fn allocator(l: *mut lua_State) -> (lua_Alloc, *mut c_void) {
+    let mut ud = std::ptr::null_mut();
+    // SAFETY: by the caller; it reads two words.
+    let f = unsafe { lua_getallocf(l, &mut ud) };
+    (f, ud)
+}
+
+/// A new coroutine of which the allocator has been told, but which Lua has not set up yet, must not be touched.
+///
+/// 5.2 and 5.3: `lua_sethook` looks at `L->ci`, which is null (we zero the block) until `stack_init` has built it.
+/// `lua_getstack(L, 0, ar)` tells: it compares `L->ci` with the base frame and stores it in `ar->i_ci`. 5.4 and 5.5 walk from
+/// `L->ci`, where null is an empty list, but get the same test. 5.1 only stores words.
+///
+/// # Safety
+/// `co` is the address of a block of a coroutine's size, zeroed when it was allocated.
+pub unsafe fn is_initialised(co: *mut lua_State) -> bool {
+    #[cfg(any(feature = "lua51", feature = "luajit"))]
+    {
+        let _ = co;
+        true
+    }
+    #[cfg(not(any(feature = "lua51", feature = "luajit")))]
+    // SAFETY: by the caller; `lua_getstack` at level 0 reads `L->ci` and writes the last field of `ar`, `i_ci`, a pointer.
+    unsafe {
+        let mut ar: lua_Debug = std::mem::zeroed();
+        if lua_getstack(co, 0, &mut ar) == 0 {
+            return true; // at its base frame
+        }
+        let end = (&raw const ar).add(1).cast::<*const c_void>();
+        !end.sub(1).read().is_null()
+    }
+}
+
+/// Offset of `tt`, the type tag of a collectable object, behind `CommonHeader.next`.
+pub const TYPE_TAG_OFFSET: usize = size_of::<usize>();
+
+/// The bits of the tag that are the basic type; 5.2 and later keep variants and the collectable mark above them.
+pub const TYPE_TAG_MASK: u8 = 0x0f;
+
+/// `lua_getinfo` with what a traceback line needs. It allocates nothing: `S`, `l`, `n` (and `t` where tail calls are told so)
+/// fill fields of `ar`; `f` and `L`, which push, are not asked for.
+///
+/// # Safety
+/// `ar` was filled by `lua_getstack` on `l` and the frame is still active.
+pub unsafe fn frame_info(l: *mut lua_State, ar: &mut lua_Debug) -> bool {
+    const WHAT: &CStr = if cfg!(any(feature = "lua51", feature = "luajit")) {
+        c"Sln"
+    } else {
+        c"Slnt"
+    };
+    // SAFETY: by the caller.
+    unsafe { lua_getinfo(l, WHAT.as_ptr(), ar) != 0 }
+}
+
+/// Whether this frame was entered by a tail call, where the engine says so in the frame (5.1 shows a frame of its own).
+pub fn is_tail_call(ar: &lua_Debug) -> bool {
+    #[cfg(any(feature = "lua51", feature = "luajit"))]
+    {
+        let _ = ar;
+        false
+    }
+    #[cfg(not(any(feature = "lua51", feature = "luajit")))]
+    {
+        ar.istailcall != 0
+    }
+}
+
+/// `LUA_RELEASE`, for instance `Lua 5.4.9`, or LuaJIT's version, asked of the library itself where it can tell.
+pub fn release() -> String {
+    let ask = |expr: &CStr| -> Option<String> {
+        // SAFETY: a state of our own, closed before we return; `luaL_loadstring` and `lua_pcall` are protected, and the
+        // string is copied before the state goes.
+        unsafe {
+            let l = luaL_newstate();
+            if l.is_null() {
+                return None;
+            }
+            luaL_openlibs(l);
+            let mut text = None;
+            if luaL_loadstring(l, expr.as_ptr()) == 0 && lua_pcall(l, 0, 1, 0) == 0 {
+                let s: *const c_char = lua_tostring(l, -1);
+                if !s.is_null() {
+                    text = Some(CStr::from_ptr(s).to_string_lossy().into_owned());
+                }
+            }
+            lua_close(l);
+            text
+        }
+    };
+    ask(c"return jit and jit.version or _VERSION").unwrap_or_else(|| ENGINE.to_string())
+}

@@ -1,0 +1,365 @@
+//! Attaching to a state, calling under limits, and stopping from elsewhere: the API of the engine.
+
+use crate::hook;
+use crate::layout;
+#[cfg(doc)]
+use crate::limits::Reason;
+use crate::limits::{Limits, Stop};
+use crate::record::{RECORDS, Record, RecordWatch, StuckFn, after_fork};
+use crate::request::{INTERRUPT, KILL};
+use crate::scope::Scope;
+use crate::sentinel;
+use crate::slab::Place;
+use crate::state::State;
+use crate::sys::{self, lua_State};
+use std::ffi::{CStr, c_int};
+use std::marker::PhantomData;
+use std::ptr::{self, NonNull};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Once};
+use std::time::Duration;
+use thiserror::Error;
+use watchdog::{Alarm, Ticks, cpu::ThreadClock};
+
+/// Why a state could not be attached. The state is as it was.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum AttachError {
+    /// The pointer was null: `luaL_newstate` was out of memory.
+    #[error("there is no Lua state: creating it failed, probably for lack of memory")]
+    NoState,
+    /// Attached already.
+    #[error("this Lua state is attached to Leash already")]
+    Attached,
+    /// 5.1 and LuaJIT cannot tell their main state from inside a coroutine.
+    #[error(
+        "on {} a state can be attached from its main state only, not from inside a coroutine",
+        crate::ENGINE
+    )]
+    Coroutine,
+    /// The timer thread could not be started.
+    #[error("cannot start the timer thread: {0}")]
+    Timer(#[from] watchdog::TimerError),
+    /// The signal handler could not be installed.
+    #[error("cannot install the signal handler: {0}")]
+    Signal(#[from] watchdog::poke::PokeError),
+    /// Lua raised an error while its state was looked at.
+    #[error("Lua failed while its state was being attached: {0}")]
+    Lua(String),
+}
+
+/// An attached Lua state.
+///
+/// From the attach to the drop, calls through [`call`](Vm::call) can be limited and stopped. Running code costs nothing by it:
+/// no hook is set until something is due (an instruction limit excepted), and the wrapped allocator adds two comparisons.
+///
+/// Not `Send`: the state belongs to a thread. [`Handle`] is the part that other threads may have.
+///
+/// On LuaJIT code runs interpreted while the state is attached, since compiled code does not see hooks.
+///
+/// ```
+/// use std::time::Duration;
+/// use leash::{Limits, Reason, Vm, sys};
+///
+/// // SAFETY: a state of our own, used as the C API says, on one thread.
+/// unsafe {
+///     let l = sys::luaL_newstate();
+///     let vm = Vm::attach(l)?;
+///     sys::luaL_openlibs(l);
+///     sys::luaL_loadstring(l, c"while true do pcall(error) end".as_ptr());
+///     let stop = vm.call(l, 0, 0, 0, &Limits::new().timeout(Duration::from_millis(50))).unwrap_err();
+///     assert_eq!(stop.reason, Reason::Timeout);
+///     vm.close(&Limits::new());
+/// }
+/// # Ok::<(), leash::AttachError>(())
+/// ```
+pub struct Vm {
+    state: NonNull<State>,
+    not_send: PhantomData<*mut lua_State>,
+}
+
+impl Vm {
+    /// Attaches to the state of `l`, best directly after it was created. Coroutines that exist already are found.
+    ///
+    /// # Errors
+    /// See [`AttachError`]. Nothing is changed then.
+    ///
+    /// # Safety
+    /// `l` is null or a coroutine of a live Lua state of this [engine](crate::ENGINE), which no other thread uses during
+    /// this call, nor during any use of the `Vm`. The state is not inside a hook. The `Vm` is dropped, on the same thread, before
+    /// the state is closed, or consumed by [`close`](Vm::close). (A script that closes the state by `os.exit(true, true)` is
+    /// noticed.)
+    pub unsafe fn attach(l: *mut lua_State) -> Result<Vm, AttachError> {
+        if l.is_null() {
+            return Err(AttachError::NoState);
+        }
+        start()?;
+        // SAFETY: by the caller.
+        let main = unsafe { main_of(l) }.ok_or(AttachError::Coroutine)?;
+        // SAFETY: by the caller.
+        if unsafe { sys::allocator(main) }.0 as usize
+            == crate::alloc::allocate as *const () as usize
+        {
+            return Err(AttachError::Attached);
+        }
+        let place = RECORDS.take();
+        let record = place.get();
+        record.reset();
+        let watch = RecordWatch {
+            place,
+            generation: record.request.generation(),
+        };
+        let alarm = match Alarm::new(Arc::new(watch)) {
+            Ok(alarm) => alarm,
+            Err(e) => {
+                place.give_back();
+                return Err(e.into());
+            }
+        };
+        // SAFETY: `main` is live, on this thread.
+        let state = Box::new(unsafe { State::new(main, place, alarm) });
+        let state = NonNull::from(Box::leak(state));
+        record.state.store(state.as_ptr(), Ordering::Release);
+        let vm = Vm {
+            state,
+            not_send: PhantomData,
+        };
+        // SAFETY: by the caller; the state's record lies still in its box.
+        let status = unsafe {
+            vm.state().wrap_allocator();
+            layout::learn(vm.state(), l)
+        };
+        if status != 0 {
+            // SAFETY: an error status leaves its object on the stack.
+            let message = unsafe { pop_message(l) };
+            return Err(AttachError::Lua(message)); // dropping `vm` detaches
+        }
+        // SAFETY: by the caller.
+        unsafe {
+            if sentinel::plant(vm.state(), main) != 0 {
+                let message = pop_message(main);
+                return Err(AttachError::Lua(message));
+            }
+        }
+        Ok(vm)
+    }
+
+    fn state(&self) -> &State {
+        // SAFETY: leaked in `attach`, freed by `drop`.
+        unsafe { self.state.as_ref() }
+    }
+
+    /// A handle for other threads.
+    pub fn handle(&self) -> Handle {
+        Handle {
+            place: self.state().place,
+            generation: self.state().record().request.generation(),
+        }
+    }
+
+    /// LuaJIT: makes code run in the interpreter from now on, where hooks are seen. Every outermost call does that by itself;
+    /// what it calls may undo it (`luaL_openlibs` does), and then has to ask again. Nothing on other engines.
+    ///
+    /// # Safety
+    /// The state runs on this thread.
+    pub unsafe fn interpret_only(&self) {
+        // SAFETY: by the caller.
+        unsafe { sys::interpret_only(self.state().main.get()) };
+    }
+
+    /// What is known of the inside of this engine's states: see `docs/architecture.md`.
+    pub fn layout(&self) -> layout::Layout {
+        self.state().layout.get()
+    }
+
+    /// Bytes in use by the state.
+    pub fn memory(&self) -> usize {
+        self.state().used.get()
+    }
+
+    /// Calls `stuck` on the timer thread, once, when a stop has been asked for and code does not come back for `grace`: it is in
+    /// a place where no hook reaches, such as a C function. For hosts that would rather end the process.
+    pub fn on_stuck(&self, grace: Duration, stuck: StuckFn) {
+        self.state().record().on_stuck(grace, stuck);
+    }
+
+    /// `lua_pcall` with limits: the same stack effect, and `Ok(status)` is its status. `Err(stop)`: a limit or a
+    /// [`Handle`] ended the call, and the function, its arguments and what it left are off the stack. Calls may be nested; the
+    /// limit that is reached first ends the call that set it.
+    ///
+    /// # Safety
+    /// As `lua_pcall`. `l` belongs to the attached state and runs on this thread.
+    pub unsafe fn call(
+        &self,
+        l: *mut lua_State,
+        nargs: c_int,
+        nresults: c_int,
+        msgh: c_int,
+        limits: &Limits,
+    ) -> Result<c_int, Box<Stop>> {
+        let state = self.state();
+        // SAFETY: by the caller. The innermost scope is open while it is linked.
+        let (base, scope) = unsafe {
+            (
+                sys::lua_gettop(l) - nargs - 1,
+                Scope::new(limits, state.scope.get(), state.used.get()),
+            )
+        };
+        state.enter(&scope, l);
+        // SAFETY: by the caller. An error inside is caught here; a stop cannot be caught further in.
+        let status = unsafe { sys::lua_pcall(l, nargs, nresults, msgh) };
+        if let Some(reason) = hook::memory_ran_out(state, status) {
+            scope.hit(reason);
+        }
+        let enclosing = state.leave(&scope);
+        match self.stop(&scope, limits, enclosing) {
+            None => Ok(status),
+            Some(stop) => {
+                // SAFETY: `base` values were there before the function.
+                unsafe { sys::lua_settop(l, base) };
+                Err(stop)
+            }
+        }
+    }
+
+    /// `lua_close` under limits: it runs every finalizer. Returns what stopped them, if anything did; the state is closed all the
+    /// same. (A finalizer that is stopped gives way to the next.)
+    ///
+    /// # Safety
+    /// As `lua_close`; no call is open in the state.
+    pub unsafe fn close(self, limits: &Limits) -> Option<Box<Stop>> {
+        let state = self.state();
+        let main = state.main.get();
+        if main.is_null() {
+            return None;
+        }
+        // SAFETY: no scope is open.
+        let scope = unsafe { Scope::new(limits, ptr::null(), state.used.get()) };
+        state.enter(&scope, main);
+        // SAFETY: by the caller. The allocator sees the main block go (on LuaJIT, the sentinel tells).
+        unsafe { sys::lua_close(main) };
+        let enclosing = state.leave(&scope);
+        self.stop(&scope, limits, enclosing)
+    }
+
+    /// The report, if `scope` or one around it was stopped.
+    fn stop(&self, scope: &Scope, limits: &Limits, enclosing: bool) -> Option<Box<Stop>> {
+        let state = self.state();
+        let mut reason = scope.hit.get();
+        if enclosing {
+            state.for_each_scope(|s| reason = s.hit.get().or(reason));
+        }
+        let reason = reason?;
+        let cpu = match limits.cpu {
+            Some(_) => ThreadClock::current()
+                .read()
+                .unwrap_or_default()
+                .saturating_sub(scope.cpu_started),
+            None => Duration::ZERO,
+        };
+        let mut traceback = String::new();
+        if enclosing {
+            traceback.clone_from(&state.traceback.borrow());
+        } else {
+            traceback = state.traceback.take();
+        }
+        Some(Box::new(Stop {
+            reason,
+            elapsed: Ticks::now().since(scope.started),
+            cpu,
+            memory: state.used.get(),
+            limit: limits.describe(reason),
+            traceback,
+            enclosing,
+        }))
+    }
+}
+
+impl Drop for Vm {
+    fn drop(&mut self) {
+        let state = self.state();
+        let main = state.main.get();
+        if !main.is_null() {
+            // SAFETY: by the contract of `attach`: the state is live, on this thread, and no call is open.
+            unsafe {
+                sentinel::uproot(main);
+                state.unwrap_allocator();
+                sys::compile_again(main);
+            }
+            state.main_is_gone();
+        }
+        let place = state.place;
+        place.get().state.store(ptr::null_mut(), Ordering::Release);
+        // SAFETY: leaked in `attach`; the allocator no longer refers to it, no owner is stored, so no handler does.
+        drop(unsafe { Box::from_raw(self.state.as_ptr()) });
+        place.give_back();
+    }
+}
+
+/// A state, for other threads: small, and harmless once the state is gone.
+#[derive(Clone, Copy)]
+pub struct Handle {
+    place: Place<Record>,
+    generation: u64,
+}
+
+impl Handle {
+    /// Stops the outermost open call of the state with [`Reason::Interrupt`]. False if the state is gone or no call is open.
+    pub fn interrupt(&self) -> bool {
+        self.place.get().ask_and_see(self, INTERRUPT)
+    }
+
+    /// Stops the outermost open call of the state with [`Reason::Kill`]. False if the state is gone or no call is open.
+    pub fn kill(&self) -> bool {
+        self.place.get().ask_and_see(self, KILL)
+    }
+}
+
+impl Record {
+    fn ask_and_see(&self, handle: &Handle, flags: u64) -> bool {
+        self.ask(handle.place, handle.generation, flags)
+    }
+}
+
+/// What is needed once in a process.
+fn start() -> Result<(), AttachError> {
+    // SAFETY: `on_poke` keeps to what a signal handler may do; see there.
+    unsafe { watchdog::poke::on_poke(hook::on_poke)? };
+    static FORK: Once = Once::new();
+    FORK.call_once(|| watchdog::fork::on_child(after_fork));
+    Ok(())
+}
+
+/// The main state of the state that `l` belongs to.
+unsafe fn main_of(l: *mut lua_State) -> Option<*mut lua_State> {
+    #[cfg(not(any(feature = "lua51", feature = "luajit")))]
+    // SAFETY: by the caller of `attach`; two slots are free in any C function and in a new state.
+    unsafe {
+        sys::lua_rawgeti(l, sys::LUA_REGISTRYINDEX, sys::LUA_RIDX_MAINTHREAD as _);
+        let main = sys::lua_tothread(l, -1);
+        sys::lua_settop(l, -2);
+        Some(main)
+    }
+    #[cfg(any(feature = "lua51", feature = "luajit"))]
+    // SAFETY: by the caller of `attach`; one slot is free.
+    unsafe {
+        let is_main = sys::lua_pushthread(l) != 0;
+        sys::lua_settop(l, -2);
+        is_main.then_some(l)
+    }
+}
+
+/// Takes the error object off the stack, as text.
+unsafe fn pop_message(l: *mut lua_State) -> String {
+    // SAFETY: the object is on the stack; `lua_tostring` converts numbers in place and returns null for other types.
+    unsafe {
+        let s = sys::lua_tostring(l, -1);
+        let text = if s.is_null() {
+            "(error object is not a string)".to_string()
+        } else {
+            CStr::from_ptr(s).to_string_lossy().into_owned()
+        };
+        sys::lua_settop(l, -2);
+        text
+    }
+}

@@ -1,0 +1,2 @@
+-- Runaway: an empty loop. No call, no allocation, nothing but a backward jump.
+while true do end
