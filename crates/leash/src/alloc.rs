@@ -123,24 +123,18 @@ fn admit(state: &State, growth: usize) -> bool {
     refuse(state, growth)
 }
 
-/// How often growth is refused in one call before the call is stopped, if Lua never asks twice in a row. (A script that
-/// has stopped the collector makes 5.2 and 5.3 give up at once, and can catch that.)
-const REFUSALS: u32 = 16;
-
 #[cold]
 fn refuse(state: &State, growth: usize) -> bool {
     if state.refuse_next.replace(false) {
         return false; // our own: `hook::raise`
     }
-    let again = (growth, state.used.get());
-    let refusals = state.refusals.get() + 1;
-    state.refusals.set(refusals);
-    // The second request of the same size means that the collection in between has not helped. It has freed something,
-    // perhaps, so only the size is compared.
-    let last = state.last_refusal.replace(Some(again));
-    let final_ = !sys::COLLECTS_WHEN_REFUSED
-        || refusals >= REFUSALS
-        || last.is_some_and(|l| l.0 == growth && again.1 <= l.1);
+    state.refusals.set(state.refusals.get() + 1);
+    // The second request of the same size means that the collection in between has not helped enough.
+    let this = (growth, state.used.get());
+    let last = state.last_refusal.replace(Some(this));
+    let asked_twice = last.is_some_and(|l| l.0 == growth && this.1 <= l.1);
+    // SAFETY: the state is live, on this thread; asking reads a flag.
+    let final_ = asked_twice || !unsafe { sys::collects_when_refused(state.main.get()) };
     if final_ && !state.over_memory.replace(true) {
         let wanted = state.used.get().saturating_add(growth);
         state.for_each_scope(|s: &Scope| {

@@ -21,13 +21,12 @@
 //! field: what is not ours any more was stored later, and is the user's; what is still ours was stored before, and is in the copy.
 
 use crate::coroutines::{Entry, SavedHook};
-use crate::limits::Reason;
 use crate::record::{RECORDS, Record, thread_identity};
 use crate::request::CHECK;
 use crate::state::State;
 use crate::sys::{self, lua_Debug, lua_State};
 use crate::{alloc, trace};
-use std::ffi::c_int;
+use std::ffi::{CStr, c_int};
 use std::sync::atomic::Ordering;
 use watchdog::poke::Thread;
 
@@ -326,7 +325,24 @@ pub fn trace_from_allocator(state: &State) {
     }
 }
 
-/// The reason, if a scope was ended by memory although no hook came to see it (an uncaught memory error).
-pub fn memory_ran_out(state: &State, status: c_int) -> Option<Reason> {
-    (status == sys::LUA_ERRMEM && state.refusals.get() > 0).then_some(Reason::Memory)
+/// Whether a call that ended with `status` was ended by the memory limit, although no hook came to see it: an uncaught memory
+/// error. The buffers of 5.3 and later ask the allocator by themselves, and raise a plain error with the same words.
+///
+/// # Safety
+/// As after `lua_pcall`: the error object of a status other than 0 is on the stack of `l`.
+pub unsafe fn memory_ran_out(state: &State, l: *mut lua_State, status: c_int) -> bool {
+    if status == 0 || state.refusals.get() == 0 {
+        return false;
+    }
+    // SAFETY: by the caller. A string is read in place; nothing is converted.
+    unsafe {
+        status == sys::LUA_ERRMEM
+            || sys::lua_type(l, -1) == sys::LUA_TSTRING
+                && CStr::from_ptr(sys::lua_tostring(l, -1))
+                    .to_bytes()
+                    .windows(NOT_ENOUGH.len())
+                    .any(|w| w == NOT_ENOUGH)
+    }
 }
+
+const NOT_ENOUGH: &[u8] = b"not enough memory";

@@ -16,6 +16,8 @@ use watchdog::{Ticks, cpu::ThreadClock};
 pub struct Scope {
     /// The scope around this one, or null.
     pub outer: *const Scope,
+    /// How many scopes are around this one.
+    pub depth: u32,
     /// When the call began.
     pub started: Ticks,
     /// The thread's CPU time then.
@@ -60,6 +62,7 @@ impl Scope {
         let around = unsafe { outer.as_ref() };
         Scope {
             outer,
+            depth: around.map_or(0, |o| o.depth + 1),
             started,
             cpu_started,
             deadline,

@@ -50,6 +50,19 @@ pub const ALLOC_TELLS_TYPE: bool = !cfg!(any(feature = "lua51", feature = "luaji
 /// From 5.2 on, `luaM_realloc_` runs a full collection when the allocator refuses, and asks once more.
 pub const COLLECTS_WHEN_REFUSED: bool = ALLOC_TELLS_TYPE;
 
+/// Whether it does so now: 5.2 and 5.3 do not while the script has stopped the collector (`g->gcrunning`).
+///
+/// # Safety
+/// `l` is a live state on its own thread. Allowed inside the allocator: it reads a flag.
+pub unsafe fn collects_when_refused(l: *mut lua_State) -> bool {
+    if cfg!(any(feature = "lua52", feature = "lua53")) {
+        // SAFETY: by the caller.
+        unsafe { gc(l, COLLECTOR_IS_RUNNING) != 0 }
+    } else {
+        COLLECTS_WHEN_REFUSED
+    }
+}
+
 /// Every event that we can have: whatever the state does next, it meets the hook.
 pub const MASK_ALL: c_int = LUA_MASKCALL | LUA_MASKRET | LUA_MASKCOUNT;
 

@@ -2,9 +2,7 @@
 
 use crate::hook;
 use crate::layout;
-#[cfg(doc)]
-use crate::limits::Reason;
-use crate::limits::{Limits, Stop};
+use crate::limits::{Limits, Reason, Stop};
 use crate::record::{RECORDS, Record, RecordWatch, StuckFn, after_fork};
 use crate::request::{INTERRUPT, KILL};
 use crate::scope::Scope;
@@ -205,11 +203,23 @@ impl Vm {
                 Scope::new(limits, state.scope.get(), state.used.get()),
             )
         };
+        if scope.depth > MOST_NESTED {
+            // SAFETY: the function and its arguments make place for the message; by the caller, an error may be raised here.
+            unsafe {
+                sys::lua_settop(l, base);
+                sys::lua_pushstring(
+                    l,
+                    c"C stack overflow (too many nested calls with limits)".as_ptr(),
+                );
+            }
+            return Ok(sys::LUA_ERRRUN);
+        }
         state.enter(&scope, l);
         // SAFETY: by the caller. An error inside is caught here; a stop cannot be caught further in.
         let status = unsafe { sys::lua_pcall(l, nargs, nresults, msgh) };
-        if let Some(reason) = hook::memory_ran_out(state, status) {
-            scope.hit(reason);
+        // SAFETY: just returned.
+        if unsafe { hook::memory_ran_out(state, l, status) } {
+            scope.hit(Reason::Memory);
         }
         let enclosing = state.leave(&scope);
         match self.stop(&scope, limits, enclosing) {
@@ -295,6 +305,10 @@ impl Drop for Vm {
         place.give_back();
     }
 }
+
+/// How deep calls may be nested. PUC Lua has this limit on nested C calls itself (`LUAI_MAXCCALLS`, 200); LuaJIT has none, and a
+/// script that nests calls for ever would overflow the host's stack.
+const MOST_NESTED: u32 = 190;
 
 /// A state, for other threads: small, and harmless once the state is gone.
 #[derive(Clone, Copy)]
