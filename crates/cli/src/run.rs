@@ -27,6 +27,7 @@ pub fn run(arguments: &Arguments, options: RunOptions) -> c_int {
     let script = script_name(arguments, options.program);
     let plan = Plan::new(*arguments, &options);
     stuck::prepare(script.clone(), options.clone());
+    let placeholders = stdio::Placeholders::take();
     // SAFETY: makes a state, or none.
     let l = unsafe { ffi::luaL_newstate() };
     if l.is_null() {
@@ -46,6 +47,8 @@ pub fn run(arguments: &Arguments, options: RunOptions) -> c_int {
         stdio::message(&format!("cannot take signals: {error}"));
         return exit::LUA_ERROR;
     }
+
+    drop(placeholders);
 
     let mut budget = Budget::new(&options);
     // SAFETY: `l` is the state of `vm`, on this thread; the plan outlives the call.

@@ -85,6 +85,38 @@ pub fn flush_within(time: Duration) -> bool {
     helper.is_ok() && flushed.recv_timeout(time).is_ok()
 }
 
+/// Keeps the numbers of closed standard streams taken while this process opens descriptors of its own: a pipe of ours that
+/// got number 0 would be the script's standard input. Dropping it closes them again, for the script is to find them closed.
+#[derive(Debug)]
+pub struct Placeholders(Vec<c_int>);
+
+impl Placeholders {
+    /// Takes the numbers that are free.
+    pub fn take() -> Placeholders {
+        let mut taken = Vec::new();
+        for stream in [libc::STDIN_FILENO, libc::STDOUT_FILENO, libc::STDERR_FILENO] {
+            // SAFETY: asks about a descriptor; opens another. The lowest free number is given out, which is this one.
+            unsafe {
+                if libc::fcntl(stream, libc::F_GETFD) == -1
+                    && libc::open(c"/dev/null".as_ptr(), libc::O_RDWR | libc::O_CLOEXEC) == stream
+                {
+                    taken.push(stream);
+                }
+            }
+        }
+        Placeholders(taken)
+    }
+}
+
+impl Drop for Placeholders {
+    fn drop(&mut self) {
+        for &stream in &self.0 {
+            // SAFETY: opened by us, and nobody else was told.
+            unsafe { libc::close(stream) };
+        }
+    }
+}
+
 /// Ends the process now: no destructors, no `atexit`, no flush.
 pub fn end_process(code: c_int) -> ! {
     // SAFETY: takes the process with it, and whatever could be in the way.

@@ -17,8 +17,9 @@ use crate::slab::{Place, Slab};
 use crate::state::State;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use watchdog::{Ticks, Watch, cpu::ThreadClock, poke::Thread};
+use watchdog::{Alarm, Ticks, TimerError, Watch, cpu::ThreadClock, poke::Thread};
 
 /// All records.
 pub static RECORDS: Slab<Record> = Slab::new();
@@ -54,6 +55,8 @@ pub struct Record {
     /// `StuckFn`, and how long to wait, in nanoseconds.
     stuck: AtomicPtr<()>,
     grace: AtomicU64,
+    /// Wakes the timer thread. Belongs to the record, not to the state: whoever asks may use it while the state goes.
+    alarm: OnceLock<Alarm>,
     /// The state. Only for the owner thread, its signal handler included.
     pub state: AtomicPtr<State>,
 }
@@ -71,6 +74,7 @@ impl Default for Record {
             sends: AtomicU32::new(0),
             stuck: AtomicPtr::new(ptr::null_mut()),
             grace: AtomicU64::new(u64::MAX),
+            alarm: OnceLock::new(),
             state: AtomicPtr::new(ptr::null_mut()),
         }
     }
@@ -114,11 +118,40 @@ impl Record {
         }
         place.set_pending();
         owner.poke();
+        self.arm(Ticks::now()); // asks again until it is answered
         true
     }
 
+    /// Makes sure that there is an alarm.
+    ///
+    /// # Errors
+    /// If the timer thread cannot be started.
+    pub fn with_alarm(&self, place: Place<Record>) -> Result<(), TimerError> {
+        if self.alarm.get().is_none() {
+            let alarm = Alarm::new(Arc::new(RecordWatch { place }))?;
+            // Nobody else has this record, so nobody else sets it.
+            let _ = self.alarm.set(alarm);
+        }
+        Ok(())
+    }
+
+    /// Has [`due`](Self::due) called at `at`, instead of at any earlier or later time that was asked for before.
+    pub fn arm(&self, at: Ticks) {
+        if let Some(alarm) = self.alarm.get() {
+            alarm.arm(at);
+        }
+    }
+
+    /// Has it not called.
+    pub fn disarm(&self) {
+        if let Some(alarm) = self.alarm.get() {
+            alarm.disarm();
+        }
+    }
+
     /// What the timer thread does with this state at `now`; returns when to look again.
-    fn due(&self, place: Place<Record>, generation: u64, now: Ticks) -> Ticks {
+    fn due(&self, place: Place<Record>, now: Ticks) -> Ticks {
+        let generation = self.request.generation();
         let Some(owner) = Thread::from_bits(self.owner.load(Ordering::Acquire)) else {
             return Ticks::NEVER;
         };
@@ -186,17 +219,14 @@ impl Record {
     }
 }
 
-/// The timer thread's view of one generation of a record.
-pub struct RecordWatch {
-    /// Which record.
-    pub place: Place<Record>,
-    /// The generation that the alarm was made for.
-    pub generation: u64,
+/// What the alarm of a record calls.
+struct RecordWatch {
+    place: Place<Record>,
 }
 
 impl Watch for RecordWatch {
     fn due(&self, now: Ticks) -> Ticks {
-        self.place.get().due(self.place, self.generation, now)
+        self.place.get().due(self.place, now)
     }
 }
 

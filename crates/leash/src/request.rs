@@ -27,8 +27,8 @@ pub struct Request(AtomicU64);
 impl Request {
     /// The current generation.
     pub fn generation(&self) -> u64 {
-        // Relaxed: asked by the owner thread, which is the one that changes it.
-        self.0.load(Ordering::Relaxed) / GENERATION
+        // SeqCst: see `flags`. (The owner thread, which alone changes it, would be content with Relaxed.)
+        self.0.load(Ordering::SeqCst) / GENERATION
     }
 
     /// Starts a new generation with no flags. Requests of older ones fail from now on.

@@ -20,7 +20,7 @@ use std::ffi::{c_int, c_void};
 use std::ptr;
 use std::sync::atomic::{Ordering, compiler_fence};
 use std::time::Duration;
-use watchdog::{Alarm, Ticks, cpu::ThreadClock, poke::Thread};
+use watchdog::{Ticks, cpu::ThreadClock, poke::Thread};
 
 /// The most instructions between two counts: what a coroutine can run without being seen.
 pub const COUNT_STEP: i64 = 256;
@@ -29,8 +29,6 @@ pub const COUNT_STEP: i64 = 256;
 pub struct State {
     /// The record, by which other threads know this state.
     pub place: Place<Record>,
-    /// The timer's alarm for it.
-    pub alarm: Alarm,
     /// The main state; null once it is gone.
     pub main: Cell<*mut lua_State>,
     /// The registry table, which identifies the state when the allocator no longer does.
@@ -85,7 +83,7 @@ impl State {
     ///
     /// # Safety
     /// `main` is the main state, live, on its own thread.
-    pub unsafe fn new(main: *mut lua_State, place: Place<Record>, alarm: Alarm) -> State {
+    pub unsafe fn new(main: *mut lua_State, place: Place<Record>) -> State {
         // SAFETY: by the caller.
         let (registry, base, used) = unsafe {
             (
@@ -96,7 +94,6 @@ impl State {
         };
         State {
             place,
-            alarm,
             main: Cell::new(main),
             registry,
             main_entry: Entry::default(),
@@ -285,7 +282,7 @@ impl State {
             .store(deadline.as_nanos(), Ordering::Relaxed);
         record.cpu_until.store(cpu, Ordering::Relaxed);
         if scope.is_none() {
-            self.alarm.disarm();
+            self.record().disarm();
             return;
         }
         let mut at = deadline;
@@ -295,9 +292,9 @@ impl State {
             let left = cpu.saturating_sub(nanos(used));
             at = at.min(Ticks::now().after(Duration::from_nanos(left)));
         }
-        self.alarm.arm(at);
+        record.arm(at);
         if record.request.flags() != 0 {
-            self.alarm.arm(Ticks::now()); // see `record`, "No request is lost"
+            record.arm(Ticks::now()); // see `record`, "No request is lost"
         }
     }
 
@@ -307,7 +304,7 @@ impl State {
         let outermost = scope.outer.is_null();
         if self.main.get().is_null() {
             self.scope.set(scope.outer);
-            self.alarm.disarm();
+            self.record().disarm();
             return false;
         }
         self.scope.set(scope.outer);
@@ -380,7 +377,7 @@ impl State {
         if record.request.ask(record.request.generation(), flags) {
             self.place.set_pending();
             hook::deliver(self);
-            self.alarm.arm(Ticks::now()); // asks again until it is answered
+            record.arm(Ticks::now()); // asks again until it is answered
         }
     }
 

@@ -3,7 +3,7 @@
 use crate::hook;
 use crate::layout;
 use crate::limits::{Limits, Reason, Stop};
-use crate::record::{RECORDS, Record, RecordWatch, StuckFn, after_fork};
+use crate::record::{RECORDS, Record, StuckFn, after_fork};
 use crate::request::{INTERRUPT, KILL};
 use crate::scope::Scope;
 use crate::sentinel;
@@ -13,11 +13,11 @@ use crate::sys::{self, lua_State};
 use std::ffi::{CStr, c_int};
 use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
+use std::sync::Once;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Once};
 use std::time::Duration;
 use thiserror::Error;
-use watchdog::{Alarm, Ticks, cpu::ThreadClock};
+use watchdog::{Ticks, cpu::ThreadClock};
 
 /// Why a state could not be attached. The state is as it was.
 #[derive(Debug, Error)]
@@ -103,19 +103,12 @@ impl Vm {
         let place = RECORDS.take();
         let record = place.get();
         record.reset();
-        let watch = RecordWatch {
-            place,
-            generation: record.request.generation(),
-        };
-        let alarm = match Alarm::new(Arc::new(watch)) {
-            Ok(alarm) => alarm,
-            Err(e) => {
-                place.give_back();
-                return Err(e.into());
-            }
-        };
+        if let Err(e) = record.with_alarm(place) {
+            place.give_back();
+            return Err(e.into());
+        }
         // SAFETY: `main` is live, on this thread.
-        let state = Box::new(unsafe { State::new(main, place, alarm) });
+        let state = Box::new(unsafe { State::new(main, place) });
         let state = NonNull::from(Box::leak(state));
         record.state.store(state.as_ptr(), Ordering::Release);
         let vm = Vm {
@@ -320,18 +313,16 @@ pub struct Handle {
 impl Handle {
     /// Stops the outermost open call of the state with [`Reason::Interrupt`]. False if the state is gone or no call is open.
     pub fn interrupt(&self) -> bool {
-        self.place.get().ask_and_see(self, INTERRUPT)
+        self.ask(INTERRUPT)
     }
 
     /// Stops the outermost open call of the state with [`Reason::Kill`]. False if the state is gone or no call is open.
     pub fn kill(&self) -> bool {
-        self.place.get().ask_and_see(self, KILL)
+        self.ask(KILL)
     }
-}
 
-impl Record {
-    fn ask_and_see(&self, handle: &Handle, flags: u64) -> bool {
-        self.ask(handle.place, handle.generation, flags)
+    fn ask(&self, flags: u64) -> bool {
+        self.place.get().ask(self.place, self.generation, flags)
     }
 }
 

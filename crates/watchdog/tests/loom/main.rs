@@ -13,7 +13,19 @@
 //! does not, is a deadlock, which loom reports. So each test of the form "the timer goes on until it has seen ..." fails
 //! when a wake-up is lost.
 //!
-//! Each model was tried against planted mistakes; the list is at the end of this file.
+//! Each model was tried against planted mistakes. Found by at least one model, each of them:
+//!
+//! - `sleep`: either fence missing, or AcqRel; `until` not reset by `begin`, or reset after the look; asked before the
+//!   deadline is stored; the bell rung before `wanted` is lowered, or not at all, or without waking; `wanted` not lowered, not read
+//!   again, or reset after the look; dozing without a look at the bell; either end of the bell Relaxed;
+//! - `slot`: `set`, the claim of `at`, `release` or `give_up` Relaxed; `at` not compared by the claim; a put-back that
+//!   overwrites, that undoes a disarm, that forgets its own deadline; a payload taken during the call; an orphan forgotten; a deadline
+//!   left in a vacant slot;
+//! - `slab`: no count in the free list (ABA); either end of the free list, or `used`, Relaxed; `used` before the chunk; `used` by load and store;
+//! - `list`: an append that loses one, a node published Relaxed, a lost race that adds twice;
+//! - `latch`: published Relaxed; the one at work taken for done.
+//!
+//! Not found, and harmless: `fill` Relaxed (see there).
 
 use loom::model::Builder;
 use loom::sync::atomic::{AtomicU32, Ordering::Relaxed};
