@@ -21,8 +21,9 @@
 //! field: what is not ours any more was stored later, and is the user's; what is still ours was stored before, and is in the copy.
 
 use crate::coroutines::{Entry, SavedHook};
+use crate::record::RECOUNT_STEP;
 use crate::record::{RECORDS, Record, thread_identity};
-use crate::request::CHECK;
+use crate::request::{CHECK, RECOUNT};
 use crate::state::State;
 use crate::sys::{self, lua_Debug, lua_State};
 use crate::{alloc, trace};
@@ -35,6 +36,9 @@ pub const HOOK: sys::Hook = hook;
 
 /// Unanswered deliveries after which hooks are switched on where they are off.
 const PATIENCE: u32 = 3;
+
+/// More instructions than any interpreter runs between two looks at the count hooks: a thousand in a microsecond.
+const UNSEEN: i64 = 1000 * RECOUNT_STEP.as_micros() as i64;
 
 /// What a stop looks like to a script that catches it: a light userdata of this address.
 static SENTINEL: u8 = 0;
@@ -63,7 +67,12 @@ pub fn on_poke() {
         if !state.is_null() {
             // SAFETY: an owner is stored only while a call is open, on the thread that opened it, and that is this thread. So
             // the state is attached, and nothing but the code that this handler interrupts uses it.
-            deliver(unsafe { &*state });
+            let state = unsafe { &*state };
+            if r.request.flags() == RECOUNT {
+                recount(state);
+            } else {
+                deliver(state);
+            }
         }
     });
 }
@@ -79,21 +88,11 @@ pub fn deliver(state: &State) {
     state.hooked.set(true);
     let mask = sys::MASK_ALL;
     let switch_on = n > PATIENCE;
-    // SAFETY: `main` lives; on this thread.
-    unsafe { set_on(state, main, &state.main_entry, mask, 1, switch_on) };
-    if !sys::HOOK_PER_COROUTINE {
-        return;
-    }
-    if state.allocator_is_ours() {
-        // If the set is being changed right now, the next delivery finds it whole.
-        state.coroutines.for_each(|co, entry| {
-            // SAFETY: in the set: its block is allocated, of a coroutine's size, and zeroed before Lua set it up.
-            if state.is_coroutine(co) && unsafe { sys::is_initialised(co) } {
-                // SAFETY: an initialised coroutine of this state.
-                unsafe { set_on(state, co, entry, mask, 1, switch_on) };
-            }
-        });
-    } else if state.scope_state.get() != main {
+    // SAFETY: `for_each_live` passes live, initialised coroutines of this state.
+    for_each_live(state, |co, entry| unsafe {
+        set_on(state, co, entry, mask, 1, switch_on);
+    });
+    if !state.allocator_is_ours() && state.scope_state.get() != main {
         // The host has changed the allocator: the set may hold dead coroutines. The scope's own is alive.
         let none = Entry::default();
         // SAFETY: the scope is open in it.
@@ -138,6 +137,49 @@ fn merge(was: SavedHook, now: SavedHook) -> SavedHook {
     }
 }
 
+/// Sees that the count hook is still on every coroutine. **Signal context**; owner thread.
+///
+/// `debug.sethook` removes it, and what runs until it is back is not counted. So each time that it has to be put back costs
+/// what the fastest machine could have run since the last look: a script gains nothing by removing it.
+fn recount(state: &State) {
+    state.place.clear_pending();
+    state.record().request.answer(RECOUNT);
+    if state.least_budget().is_none() {
+        return;
+    }
+    let (mask, step) = (sys::LUA_MASKCOUNT, state.count_step());
+    let mut missing = false;
+    for_each_live(state, |co, entry| {
+        // SAFETY: `for_each_live` passes live, initialised coroutines of this state.
+        unsafe {
+            if !is_ours(SavedHook::of(co)) {
+                missing = true;
+                set_on(state, co, entry, mask, step, false);
+            }
+        }
+    });
+    if missing {
+        state.charge(UNSEEN);
+        if state.least_budget().is_some_and(|left| left <= 0) {
+            state.ask_self(CHECK);
+        }
+    }
+}
+
+/// Calls `f` for the main state and every other live, initialised coroutine. **Signal context.** A set that is being changed
+/// right now is left alone: the next delivery finds it whole.
+fn for_each_live(state: &State, mut f: impl FnMut(*mut lua_State, &Entry)) {
+    f(state.main.get(), &state.main_entry);
+    if sys::HOOK_PER_COROUTINE && state.allocator_is_ours() {
+        state.coroutines.for_each(|co, entry| {
+            // SAFETY: in the set: its block is allocated, of a coroutine's size, and zeroed before Lua set it up.
+            if state.is_coroutine(co) && unsafe { sys::is_initialised(co) } {
+                f(co, entry);
+            }
+        });
+    }
+}
+
 // --- taking the hook away ---
 
 /// Puts back what was on this coroutine before.
@@ -160,47 +202,30 @@ unsafe fn take_off(state: &State, co: *mut lua_State, entry: Option<&Entry>) {
 /// Puts back the user's hooks everywhere. Owner thread, when no request is open.
 pub fn remove_everywhere(state: &State) {
     state.unanswered.set(0);
-    if sys::HOOK_PER_COROUTINE && state.allocator_is_ours() {
-        state.coroutines.for_each(|co, entry| {
-            // SAFETY: as in `deliver`.
-            if state.is_coroutine(co) && unsafe { sys::is_initialised(co) } {
-                // SAFETY: an initialised coroutine of this state.
-                unsafe { take_off(state, co, Some(entry)) };
-            }
-        });
-    } else if state.scope_state.get() != state.main.get() {
+    // The main state last: its saved hook stands in for others.
+    let main = state.main.get();
+    for_each_live(state, |co, entry| {
+        if co != main {
+            // SAFETY: a live, initialised coroutine of this state.
+            unsafe { take_off(state, co, Some(entry)) };
+        }
+    });
+    if !state.allocator_is_ours() && state.scope_state.get() != main {
         // SAFETY: a scope is being closed in it.
         unsafe { take_off(state, state.scope_state.get(), None) };
     }
-    // The main state last: its saved hook stands in for others.
     // SAFETY: live; on this thread.
-    unsafe { take_off(state, state.main.get(), Some(&state.main_entry)) };
+    unsafe { take_off(state, main, Some(&state.main_entry)) };
 }
 
 /// Sets the count hook everywhere, for an instruction limit.
 pub fn start_counting(state: &State) {
     state.hooked.set(true);
     let (mask, step) = (sys::LUA_MASKCOUNT, state.count_step());
-    // SAFETY: as in `deliver`.
-    unsafe {
-        set_on(
-            state,
-            state.main.get(),
-            &state.main_entry,
-            mask,
-            step,
-            false,
-        )
-    };
-    if sys::HOOK_PER_COROUTINE {
-        state.coroutines.for_each(|co, entry| {
-            // SAFETY: as in `deliver`.
-            if state.is_coroutine(co) && unsafe { sys::is_initialised(co) } {
-                // SAFETY: as in `deliver`.
-                unsafe { set_on(state, co, entry, mask, step, false) };
-            }
-        });
-    }
+    // SAFETY: live, initialised coroutines of this state.
+    for_each_live(state, |co, entry| unsafe {
+        set_on(state, co, entry, mask, step, false);
+    });
 }
 
 // --- the hook ---

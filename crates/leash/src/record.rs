@@ -12,11 +12,11 @@
 //! **Growing pauses**: 0.2 ms after the first delivery, doubled up to 10 ms. A delivery costs the guarded thread about 2 us.
 
 use crate::Reason;
-use crate::request::{CHECK, INTERRUPT, KILL, Request};
+use crate::request::{CHECK, INTERRUPT, KILL, RECOUNT, Request};
 use crate::slab::{Place, Slab};
 use crate::state::State;
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use watchdog::{Alarm, Ticks, TimerError, Watch, cpu::ThreadClock, poke::Thread};
@@ -30,6 +30,9 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(10);
 /// The least time between two looks at a thread's CPU clock: a thread that sleeps gets no nearer to its limit, and the timer
 /// thread is not to spin meanwhile. So a CPU limit may be passed by up to a millisecond.
 const CPU_STEP: Duration = Duration::from_millis(1);
+
+/// How often a look is taken whether the instructions are still being counted (a script can remove the count hook).
+pub const RECOUNT_STEP: Duration = Duration::from_millis(5);
 
 /// Called when a stop goes unanswered: the reason, and how long the call has been running.
 pub type StuckFn = fn(Reason, Duration);
@@ -46,6 +49,8 @@ pub struct Record {
     pub cpu_until: AtomicU64,
     /// The owner's CPU clock, as `ThreadClock::to_bits`.
     pub cpu_clock: AtomicU64,
+    /// An open call counts instructions.
+    pub counting: AtomicBool,
     /// When the outermost call began, as `Ticks`.
     pub started: AtomicU64,
     /// When the unanswered request was first made, as `Ticks`; 0: none.
@@ -69,6 +74,7 @@ impl Default for Record {
             deadline: AtomicU64::new(u64::MAX),
             cpu_until: AtomicU64::new(u64::MAX),
             cpu_clock: AtomicU64::new(0),
+            counting: AtomicBool::new(false),
             started: AtomicU64::new(0),
             asked_at: AtomicU64::new(0),
             sends: AtomicU32::new(0),
@@ -89,6 +95,7 @@ impl Record {
         self.owner.store(0, Ordering::Release);
         self.deadline.store(u64::MAX, Ordering::Relaxed);
         self.cpu_until.store(u64::MAX, Ordering::Relaxed);
+        self.counting.store(false, Ordering::Relaxed);
         self.stuck.store(ptr::null_mut(), Ordering::Relaxed);
         self.grace.store(u64::MAX, Ordering::Relaxed);
         self.settled();
@@ -177,8 +184,19 @@ impl Record {
         if reason.is_some() && !self.request.ask(generation, CHECK) {
             return Ticks::NEVER; // another state's record by now
         }
+        if self.counting.load(Ordering::Relaxed) {
+            if !self.request.ask(generation, RECOUNT) {
+                return Ticks::NEVER;
+            }
+            next = next.min(now.after(RECOUNT_STEP));
+        }
         let flags = self.request.flags();
         if flags == 0 {
+            return next;
+        }
+        if flags == RECOUNT {
+            place.set_pending();
+            owner.poke();
             return next;
         }
         if flags & INTERRUPT != 0 {

@@ -16,6 +16,8 @@ pub const CHECK: u64 = 1;
 pub const INTERRUPT: u64 = 2;
 /// Stop.
 pub const KILL: u64 = 4;
+/// See that the instructions are still being counted. Answered by the signal handler itself.
+pub const RECOUNT: u64 = 8;
 
 const FLAGS: u64 = 0xff;
 const GENERATION: u64 = FLAGS + 1;

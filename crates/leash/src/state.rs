@@ -10,7 +10,7 @@ use crate::coroutines::{Coroutines, Entry};
 use crate::hook;
 use crate::layout::Layout;
 use crate::limits::Reason;
-use crate::record::{Record, thread_identity};
+use crate::record::{RECOUNT_STEP, Record, thread_identity};
 use crate::request::{CHECK, INTERRUPT, KILL};
 use crate::scope::Scope;
 use crate::slab::Place;
@@ -286,6 +286,11 @@ impl State {
             return;
         }
         let mut at = deadline;
+        let counting = self.least_budget().is_some();
+        record.counting.store(counting, Ordering::Relaxed);
+        if counting {
+            at = at.min(Ticks::now().after(RECOUNT_STEP));
+        }
         if cpu != u64::MAX {
             // A thread gets no more CPU time than time passes, so nothing is due before this.
             let used = ThreadClock::current().read().unwrap_or_default();
@@ -325,9 +330,7 @@ impl State {
             compiler_fence(Ordering::SeqCst);
             if self.hooked.replace(false) {
                 hook::remove_everywhere(self);
-                let mut counting = false;
-                self.for_each_scope(|s| counting |= s.budget.get().is_some());
-                if counting {
+                if self.least_budget().is_some() {
                     hook::start_counting(self);
                 }
             }

@@ -155,6 +155,22 @@ fn instructions_in_coroutines_count() {
 }
 
 #[test]
+fn removing_the_count_hook_does_not_help() {
+    for code in [
+        "debug.sethook() while true do end",
+        "while true do debug.sethook() end",
+        "debug.sethook(function() end, '', 1) while true do end",
+        "coroutine.wrap(function() debug.sethook() while true do end end)()",
+    ] {
+        let lua = Lua::new();
+        let limits = Limits::new().instructions(20_000_000).timeout(ms(20_000));
+        let stop = stopped(lua.run(code, &limits));
+        assert_eq!(stop.reason, Reason::Instructions, "{code}");
+        lua.assert_healthy();
+    }
+}
+
+#[test]
 fn enough_instructions_are_enough() {
     let lua = Lua::new();
     let r = lua.run(
