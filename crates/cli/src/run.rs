@@ -57,6 +57,7 @@ pub fn run(arguments: &Arguments, options: RunOptions) -> c_int {
     if let Ended::ByStop(stop) = &mut ended {
         budget.complete(stop, &options);
         report(&script, stop, options.grace);
+        stuck::stopped(stop.reason);
     }
     // SAFETY: the state is not used any more, here or by the script: its call has ended.
     let closing = unsafe { vm.close(&budget.limits()) };

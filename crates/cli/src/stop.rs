@@ -37,8 +37,8 @@ pub fn stuck_message(
     };
     let elapsed = elapsed.as_secs_f64();
     format!(
-        "{cause}, but after {elapsed:.3}s it is still inside a C function or a system call, which cannot be interrupted; the \
-         process is ended"
+        "{cause}, but after {elapsed:.3}s it is still inside a C function, a system call or a finalizer that cannot be \
+         interrupted; the process is ended"
     )
 }
 
@@ -96,7 +96,7 @@ mod tests {
             ..RunOptions::default()
         };
         let say = |reason| stuck_message("x.lua", &options, reason, Duration::from_millis(2501));
-        let rest = "but after 2.501s it is still inside a C function or a system call, which cannot be interrupted; the process is ended";
+        let rest = "but after 2.501s it is still inside a C function, a system call or a finalizer that cannot be interrupted; the process is ended";
         assert_eq!(
             say(Reason::Timeout),
             format!("x.lua has reached its limit (timeout 1.5s), {rest}")

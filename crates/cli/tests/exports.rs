@@ -220,7 +220,11 @@ fn a_c_module_can_be_required() {
     let cpath = format!("{}/?.so", folder.path().display());
     let got = outcome(leash([script]).env("LUA_CPATH", cpath));
     assert_eq!(got.stderr, "");
-    let name = if cfg!(any(feature = "lua51", feature = "luajit")) {
+    let name = if cfg!(any(
+        feature = "lua51",
+        feature = "lua52",
+        feature = "luajit"
+    )) {
         "?"
     } else {
         "counter.repeat"

@@ -34,6 +34,7 @@ pub unsafe extern "C" fn allocate(
     // SAFETY: `ud` was given to `lua_setallocf` with this function and outlives the state (`State::detach` restores the
     // host's allocator before it frees the record, or the state is gone).
     let state = unsafe { &*ud.cast::<State>() };
+    state.notice_thread();
     if block.is_null() {
         // SAFETY: as `lua_Alloc`.
         unsafe { create(state, osize, nsize) }
@@ -81,11 +82,17 @@ unsafe fn create(state: &State, kind: usize, size: usize) -> *mut c_void {
 unsafe fn free(state: &State, block: *mut c_void, size: usize) -> *mut c_void {
     state.used.set(state.used.get().wrapping_sub(size));
     forget(state, block, size);
-    if (state.main.get() as usize).wrapping_sub(block as usize) < size {
+    let last = (state.main.get() as usize).wrapping_sub(block as usize) < size;
+    if last {
         state.main_is_gone();
     }
     // SAFETY: passed on as it came.
-    unsafe { state.pass_on(block, size, 0) }
+    let result = unsafe { state.pass_on(block, size, 0) };
+    if last && state.belongs_to_lua.get() {
+        // SAFETY: this was the last call of the state's allocator.
+        unsafe { State::free(state) };
+    }
+    result
 }
 
 unsafe fn resize(state: &State, block: *mut c_void, osize: usize, nsize: usize) -> *mut c_void {

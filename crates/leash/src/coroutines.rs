@@ -10,11 +10,13 @@
 //! leaves the set alone, and the next resend finds it whole. Compiler fences keep the stores between the two marks; the
 //! processor needs none, since a signal handler sees its own thread's stores in order.
 //!
-//! An open-addressing table of 32-byte entries, at most three quarters full: 43 to 86 bytes for each coroutine. A list through the
+//! An open-addressing table of 48-byte entries, at most three quarters full: 64 to 128 bytes for each coroutine. A list through the
 //! coroutines themselves would be smaller, but there is no room in them; a `HashMap` would do, but iterating one inside a signal
 //! handler rests on facts about `std` that nobody promises.
 
+use crate::slab::Place;
 use crate::sys::{self, Hook, lua_State};
+use crate::target::{self, Target};
 use std::cell::Cell;
 use std::ffi::c_int;
 use std::sync::atomic::{Ordering, compiler_fence};
@@ -53,6 +55,8 @@ pub struct Entry {
     co: Cell<usize>,
     /// The user's hook, once ours has replaced it.
     pub saved: Cell<Option<SavedHook>>,
+    /// By which other threads interrupt it, once it has been given an id.
+    pub target: Cell<Option<Place<Target>>>,
 }
 
 const NO_TABLE: *const [Entry] =
@@ -134,6 +138,7 @@ impl Coroutines {
                 self.filled.set(self.filled.get() + 1);
             }
             entries[at].saved.set(None);
+            entries[at].target.set(None);
             entries[at].co.set(co as usize);
             self.live.set(self.live.get() + 1);
             true
@@ -154,6 +159,9 @@ impl Coroutines {
                 match e.co.get() {
                     EMPTY => return,
                     c if c == co as usize => {
+                        if let Some(t) = e.target.take() {
+                            target::release(t);
+                        }
                         // A run that ends here needs no tombstone: the next slot being empty ends every probe anyway.
                         if entries[(i + 1) & mask].co.get() == EMPTY {
                             e.co.set(EMPTY);
@@ -187,6 +195,7 @@ impl Coroutines {
                     i = (i + 1) & mask;
                 }
                 new[i].saved.set(e.saved.get());
+                new[i].target.set(e.target.get());
                 new[i].co.set(e.co.get());
             }
         }
@@ -206,6 +215,11 @@ impl Coroutines {
     /// Forgets all.
     pub fn clear(&self) {
         self.changing(|| {
+            for e in self.entries() {
+                if let Some(t) = e.target.take() {
+                    target::release(t);
+                }
+            }
             let old = self.table.replace(NO_TABLE);
             self.live.set(0);
             self.filled.set(0);

@@ -23,7 +23,7 @@
 use crate::coroutines::{Entry, SavedHook};
 use crate::record::RECOUNT_STEP;
 use crate::record::{RECORDS, Record, thread_identity};
-use crate::request::{CHECK, RECOUNT};
+use crate::request::{CHECK, RECOUNT, TARGETS};
 use crate::state::State;
 use crate::sys::{self, lua_Debug, lua_State};
 use crate::{alloc, trace};
@@ -58,23 +58,55 @@ fn is_ours(h: SavedHook) -> bool {
 /// thread-local.
 pub fn on_poke() {
     RECORDS.for_each_pending(|r: &'static Record| {
-        let mine =
-            Thread::from_bits(r.owner.load(Ordering::Acquire)).is_some_and(|t| t.is_current());
-        if !mine || r.request.flags() == 0 {
+        if r.request.flags() == 0 || !is_mine(r) {
             return;
         }
-        let state = r.state.load(Ordering::Acquire);
-        if !state.is_null() {
-            // SAFETY: an owner is stored only while a call is open, on the thread that opened it, and that is this thread. So
-            // the state is attached, and nothing but the code that this handler interrupts uses it.
-            let state = unsafe { &*state };
-            if r.request.flags() == RECOUNT {
-                recount(state);
-            } else {
-                deliver(state);
+        // From here on the state stays on this thread (`home`), if it still is.
+        r.inspectors.enter();
+        if is_mine(r) {
+            // SAFETY: an owner is stored only while the state is attached, and taken away before it goes, on that thread.
+            // This is that thread, so nothing but the code that this handler interrupts uses the state.
+            if let Some(state) = unsafe { r.state.load(Ordering::Acquire).as_ref() } {
+                // Outside our own calls, only what runs on this very stack is touched.
+                if !state.scope.get().is_null() || state.runs_here() {
+                    act(state, r.request.flags());
+                }
             }
         }
+        r.inspectors.leave();
     });
+}
+
+fn is_mine(r: &Record) -> bool {
+    // SeqCst: see `Inspectors::enter`.
+    Thread::from_bits(r.owner.load(Ordering::SeqCst)).is_some_and(|t| t.is_current())
+}
+
+/// Does what is asked for. **Signal context.**
+fn act(state: &State, flags: u64) {
+    if flags & RECOUNT != 0 {
+        recount(state);
+    }
+    if flags & TARGETS != 0 {
+        deliver_to_targets(state);
+    }
+    if flags & !(RECOUNT | TARGETS) != 0 {
+        deliver(state);
+    }
+}
+
+/// Sets the hook on the coroutines that were interrupted by their ids. **Signal context**; owner thread.
+fn deliver_to_targets(state: &State) {
+    state.for_each_live(|co, entry| {
+        if is_interrupted(entry) {
+            // SAFETY: `for_each_live` passes live, initialised coroutines of this state.
+            unsafe { set_on(state, co, entry, sys::MASK_ALL, 1, false) };
+        }
+    });
+}
+
+fn is_interrupted(entry: &Entry) -> bool {
+    entry.target.get().is_some_and(|t| t.get().flags() != 0)
 }
 
 /// Sets the hook on every coroutine of the state. **Signal context**; owner thread.
@@ -89,7 +121,7 @@ pub fn deliver(state: &State) {
     let mask = sys::MASK_ALL;
     let switch_on = n > PATIENCE;
     // SAFETY: `for_each_live` passes live, initialised coroutines of this state.
-    for_each_live(state, |co, entry| unsafe {
+    state.for_each_live(|co, entry| unsafe {
         set_on(state, co, entry, mask, 1, switch_on);
     });
     if !state.allocator_is_ours() && state.scope_state.get() != main {
@@ -149,7 +181,7 @@ fn recount(state: &State) {
     }
     let (mask, step) = (sys::LUA_MASKCOUNT, state.count_step());
     let mut missing = false;
-    for_each_live(state, |co, entry| {
+    state.for_each_live(|co, entry| {
         // SAFETY: `for_each_live` passes live, initialised coroutines of this state.
         unsafe {
             if !is_ours(SavedHook::of(co)) {
@@ -163,20 +195,6 @@ fn recount(state: &State) {
         if state.least_budget().is_some_and(|left| left <= 0) {
             state.ask_self(CHECK);
         }
-    }
-}
-
-/// Calls `f` for the main state and every other live, initialised coroutine. **Signal context.** A set that is being changed
-/// right now is left alone: the next delivery finds it whole.
-fn for_each_live(state: &State, mut f: impl FnMut(*mut lua_State, &Entry)) {
-    f(state.main.get(), &state.main_entry);
-    if sys::HOOK_PER_COROUTINE && state.allocator_is_ours() {
-        state.coroutines.for_each(|co, entry| {
-            // SAFETY: in the set: its block is allocated, of a coroutine's size, and zeroed before Lua set it up.
-            if state.is_coroutine(co) && unsafe { sys::is_initialised(co) } {
-                f(co, entry);
-            }
-        });
     }
 }
 
@@ -204,7 +222,7 @@ pub fn remove_everywhere(state: &State) {
     state.unanswered.set(0);
     // The main state last: its saved hook stands in for others.
     let main = state.main.get();
-    for_each_live(state, |co, entry| {
+    state.for_each_live(|co, entry| {
         if co != main {
             // SAFETY: a live, initialised coroutine of this state.
             unsafe { take_off(state, co, Some(entry)) };
@@ -223,7 +241,7 @@ pub fn start_counting(state: &State) {
     state.hooked.set(true);
     let (mask, step) = (sys::LUA_MASKCOUNT, state.count_step());
     // SAFETY: live, initialised coroutines of this state.
-    for_each_live(state, |co, entry| unsafe {
+    state.for_each_live(|co, entry| unsafe {
         set_on(state, co, entry, mask, step, false);
     });
 }
@@ -245,20 +263,46 @@ unsafe extern "C-unwind" fn hook(l: *mut lua_State, ar: *mut lua_Debug) {
             state.charge(i64::from(sys::lua_gethookcount(l)));
         }
     }
-    match state.verdict() {
+    if !state.scope.get().is_null() && state.verdict().is_some() {
         // SAFETY: `l` runs this hook.
-        Some(_) => unsafe { raise(state, l) },
+        unsafe { raise(state, l) };
+    }
+    let entry = if l == state.main.get() || !sys::HOOK_PER_COROUTINE {
+        Some(&state.main_entry)
+    } else {
+        state.coroutines.get(l)
+    };
+    let interrupted = entry
+        .and_then(|e| e.target.get())
+        .is_some_and(|t| t.get().answer_once());
+    if !entry.is_some_and(is_interrupted) {
         // SAFETY: `l` runs this hook.
-        None => unsafe { go_on(state, l) },
+        unsafe { go_on(state, l, entry) };
+    }
+    if interrupted && let Some(f) = state.on_interrupt.get() {
+        // SAFETY: `l` runs this hook. The function may raise: nothing here owns anything.
+        unsafe { f(l) };
     }
 }
 
-/// Nothing is due: a late interrupt, or a count that is not at its end.
-unsafe fn go_on(state: &State, l: *mut lua_State) {
-    if state.record().request.flags() != 0 {
+/// Nothing is due, or nothing more: a late interrupt, one that is about to be handled, or a count that is not at its end.
+unsafe fn go_on(state: &State, l: *mut lua_State, entry: Option<&Entry>) {
+    let request = &state.record().request;
+    if request.flags() != 0 {
+        // First the answer, then the look: who interrupts a coroutine marks its target first and asks then, so either his mark
+        // is seen here or what he asks comes after the answer.
         state.place.clear_pending();
-        state.record().request.answer(CHECK);
-        state.record().settled();
+        request.answer(CHECK | TARGETS);
+        let mut others = false;
+        state.for_each_live(|_, e| others |= is_interrupted(e));
+        if others {
+            request.ask(request.generation(), TARGETS);
+        }
+        if request.flags() == 0 {
+            state.record().settled();
+        } else {
+            state.place.set_pending();
+        }
     }
     // SAFETY: by the caller.
     unsafe {
@@ -267,10 +311,8 @@ unsafe fn go_on(state: &State, l: *mut lua_State) {
             if now.mask != sys::LUA_MASKCOUNT || now.count != step {
                 sys::lua_sethook(l, Some(HOOK), sys::LUA_MASKCOUNT, step);
             }
-        } else if l == state.main.get() || !sys::HOOK_PER_COROUTINE {
-            take_off(state, state.main.get(), Some(&state.main_entry));
         } else {
-            take_off(state, l, state.coroutines.get(l));
+            take_off(state, l, entry);
         }
     }
 }
@@ -315,7 +357,7 @@ unsafe fn fail_an_allocation(state: &State, l: *mut lua_State) {
 }
 
 /// The attached state that `l` belongs to: by the allocator's user data, or, if a host has changed the allocator, by the registry.
-fn state_of(l: *mut lua_State) -> Option<&'static State> {
+pub fn state_of(l: *mut lua_State) -> Option<&'static State> {
     // SAFETY: `l` runs the hook that asks.
     let (f, ud) = unsafe { sys::allocator(l) };
     if f as usize == alloc::allocate as *const () as usize {
@@ -327,9 +369,7 @@ fn state_of(l: *mut lua_State) -> Option<&'static State> {
     let mut found = None;
     RECORDS.for_each_used(|r| {
         let state = r.state.load(Ordering::Acquire);
-        let mine =
-            Thread::from_bits(r.owner.load(Ordering::Acquire)).is_some_and(|t| t.is_current());
-        if mine && !state.is_null() {
+        if is_mine(r) && !state.is_null() {
             // SAFETY: as in `on_poke`.
             let state = unsafe { &*state };
             if state.registry == registry {
@@ -342,7 +382,7 @@ fn state_of(l: *mut lua_State) -> Option<&'static State> {
 
 /// Notes where the code is at which memory ran out: an uncaught memory error leaves no other trace.
 pub fn trace_from_allocator(state: &State) {
-    if !state.traceback.borrow().is_empty() || state.thread_before_fork.get() != thread_identity() {
+    if !state.traceback.borrow().is_empty() || state.pthread.get() != thread_identity() {
         return;
     }
     if let Some(l) = trace::running(state) {

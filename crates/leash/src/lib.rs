@@ -13,6 +13,8 @@
 
 mod alloc;
 mod coroutines;
+mod guest;
+mod home;
 mod hook;
 mod layout;
 mod limits;
@@ -24,11 +26,14 @@ mod sentinel;
 mod slab;
 mod state;
 pub mod sys;
+mod target;
 mod trace;
 mod vm;
 
+pub use guest::{Guest, InterruptFn};
 pub use hook::is_our_hook;
 pub use layout::Layout;
 pub use limits::{Limits, Reason, Stop};
 pub use sys::{ENGINE, release as lua_release};
+pub use target::{How, exists, interrupt};
 pub use vm::{AttachError, Handle, Vm};

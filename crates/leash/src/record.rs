@@ -12,7 +12,8 @@
 //! **Growing pauses**: 0.2 ms after the first delivery, doubled up to 10 ms. A delivery costs the guarded thread about 2 us.
 
 use crate::Reason;
-use crate::request::{CHECK, INTERRUPT, KILL, RECOUNT, Request};
+use crate::home::Inspectors;
+use crate::request::{CHECK, INTERRUPT, KILL, RECOUNT, Request, TARGETS};
 use crate::slab::{Place, Slab};
 use crate::state::State;
 use std::ptr;
@@ -26,6 +27,11 @@ pub static RECORDS: Slab<Record> = Slab::new();
 
 const FIRST_PAUSE: Duration = Duration::from_micros(200);
 const LONGEST_PAUSE: Duration = Duration::from_millis(10);
+
+/// An interrupt that has waited this long, for a coroutine that is suspended or a state that is idle, ...
+const PATIENCE: Duration = Duration::from_secs(1);
+/// ... is repeated this often.
+const IDLE_PAUSE: Duration = Duration::from_millis(100);
 
 /// The least time between two looks at a thread's CPU clock: a thread that sleeps gets no nearer to its limit, and the timer
 /// thread is not to spin meanwhile. So a CPU limit may be passed by up to a millisecond.
@@ -62,6 +68,10 @@ pub struct Record {
     grace: AtomicU64,
     /// Wakes the timer thread. Belongs to the record, not to the state: whoever asks may use it while the state goes.
     alarm: OnceLock<Alarm>,
+    /// Signal handlers that are looking at the state.
+    pub inspectors: Inspectors,
+    /// Where this record lies, once it has been used.
+    place: OnceLock<Place<Record>>,
     /// The state. Only for the owner thread, its signal handler included.
     pub state: AtomicPtr<State>,
 }
@@ -81,6 +91,8 @@ impl Default for Record {
             stuck: AtomicPtr::new(ptr::null_mut()),
             grace: AtomicU64::new(u64::MAX),
             alarm: OnceLock::new(),
+            inspectors: Inspectors::default(),
+            place: OnceLock::new(),
             state: AtomicPtr::new(ptr::null_mut()),
         }
     }
@@ -115,15 +127,16 @@ impl Record {
         self.grace.store(nanos, Ordering::Relaxed);
     }
 
-    /// Asks and pokes, from any thread. False if the state is of another generation or no call is open.
-    pub fn ask(&self, place: Place<Record>, generation: u64, flags: u64) -> bool {
+    /// Asks and pokes, from any thread. False if the state is of another generation or has no owner (no call is open, and it is
+    /// not guarded from inside).
+    pub fn ask(&self, generation: u64, flags: u64) -> bool {
         let Some(owner) = Thread::from_bits(self.owner.load(Ordering::Acquire)) else {
             return false;
         };
         if !self.request.ask(generation, flags) {
             return false;
         }
-        place.set_pending();
+        self.set_pending();
         owner.poke();
         self.arm(Ticks::now()); // asks again until it is answered
         true
@@ -134,12 +147,19 @@ impl Record {
     /// # Errors
     /// If the timer thread cannot be started.
     pub fn with_alarm(&self, place: Place<Record>) -> Result<(), TimerError> {
+        let _ = self.place.set(place);
         if self.alarm.get().is_none() {
             let alarm = Alarm::new(Arc::new(RecordWatch { place }))?;
             // Nobody else has this record, so nobody else sets it.
             let _ = self.alarm.set(alarm);
         }
         Ok(())
+    }
+
+    fn set_pending(&self) {
+        if let Some(place) = self.place.get() {
+            place.set_pending();
+        }
     }
 
     /// Has [`due`](Self::due) called at `at`, instead of at any earlier or later time that was asked for before.
@@ -157,7 +177,7 @@ impl Record {
     }
 
     /// What the timer thread does with this state at `now`; returns when to look again.
-    fn due(&self, place: Place<Record>, now: Ticks) -> Ticks {
+    fn due(&self, now: Ticks) -> Ticks {
         let generation = self.request.generation();
         let Some(owner) = Thread::from_bits(self.owner.load(Ordering::Acquire)) else {
             return Ticks::NEVER;
@@ -194,9 +214,9 @@ impl Record {
         if flags == 0 {
             return next;
         }
+        self.set_pending();
+        owner.poke();
         if flags == RECOUNT {
-            place.set_pending();
-            owner.poke();
             return next;
         }
         if flags & INTERRUPT != 0 {
@@ -204,9 +224,16 @@ impl Record {
         } else if flags & KILL != 0 {
             reason = Some(Reason::Kill);
         }
-        place.set_pending();
-        owner.poke();
         let pause = self.next_pause();
+        if flags & !(TARGETS | RECOUNT) == 0 {
+            // The coroutine may be suspended, or the whole state idle, for as long as it likes.
+            let pause = if self.waiting_since(now) > PATIENCE {
+                IDLE_PAUSE
+            } else {
+                pause
+            };
+            return now.after(pause).min(next);
+        }
         self.tell_if_stuck(now, reason.unwrap_or(Reason::Memory));
         now.after(pause).min(next)
     }
@@ -216,15 +243,19 @@ impl Record {
         (FIRST_PAUSE * 2u32.saturating_pow(n.min(16))).min(LONGEST_PAUSE)
     }
 
-    fn tell_if_stuck(&self, now: Ticks, reason: Reason) {
-        let first = match self.asked_at.load(Ordering::Relaxed) {
+    /// How long the request has been waiting for its answer.
+    fn waiting_since(&self, now: Ticks) -> Duration {
+        match self.asked_at.load(Ordering::Relaxed) {
             0 => {
                 self.asked_at.store(now.as_nanos(), Ordering::Relaxed);
-                now
+                Duration::ZERO
             }
-            t => Ticks::from_nanos(t),
-        };
-        if now.since(first) < Duration::from_nanos(self.grace.load(Ordering::Relaxed)) {
+            t => now.since(Ticks::from_nanos(t)),
+        }
+    }
+
+    fn tell_if_stuck(&self, now: Ticks, reason: Reason) {
+        if self.waiting_since(now) < Duration::from_nanos(self.grace.load(Ordering::Relaxed)) {
             return;
         }
         let f = self.stuck.swap(ptr::null_mut(), Ordering::Relaxed);
@@ -244,7 +275,7 @@ struct RecordWatch {
 
 impl Watch for RecordWatch {
     fn due(&self, now: Ticks) -> Ticks {
-        self.place.get().due(self.place, now)
+        self.place.get().due(now)
     }
 }
 
@@ -260,7 +291,7 @@ pub fn after_fork() {
         if r.owner.load(Ordering::Relaxed) != 0 && !state.is_null() {
             // SAFETY: a state that is attached; this thread is the only one.
             let state = unsafe { &*state };
-            if state.thread_before_fork.get() == thread_identity() {
+            if state.pthread.get() == thread_identity() {
                 r.owner.store(me.to_bits(), Ordering::Relaxed);
                 r.cpu_clock
                     .store(ThreadClock::current().to_bits(), Ordering::Relaxed);

@@ -16,6 +16,8 @@ pub const CHECK: u64 = 1;
 pub const INTERRUPT: u64 = 2;
 /// Stop.
 pub const KILL: u64 = 4;
+/// A coroutine of the state has been interrupted by its id: look at the targets.
+pub const TARGETS: u64 = 16;
 /// See that the instructions are still being counted. Answered by the signal handler itself.
 pub const RECOUNT: u64 = 8;
 
@@ -38,6 +40,12 @@ impl Request {
         let next = (self.generation() + 1) * GENERATION;
         // SeqCst: see `flags`.
         self.0.store(next, Ordering::SeqCst);
+    }
+
+    /// Starts a new generation with no flags, the lowest bits of which are `low`.
+    pub fn renew_with(&self, bits: u32, low: u64) {
+        let next = ((self.generation() >> bits) + 1) << bits | low;
+        self.0.store(next * GENERATION, Ordering::SeqCst);
     }
 
     /// Adds `flags` if the generation is still `generation`; false if it is not.

@@ -89,6 +89,9 @@ unsafe extern "C-unwind" fn closing(l: *mut lua_State) -> c_int {
         let state = &*planted.cast::<*const State>().read();
         state.unwrap_allocator();
         state.main_is_gone();
+        if state.belongs_to_lua.get() {
+            State::free(state);
+        }
     }
     0
 }

@@ -22,6 +22,8 @@ struct Chunk<T> {
     used: AtomicU64,
     pending: AtomicU64,
     next: AtomicPtr<Chunk<T>>,
+    /// The number of its first record.
+    first: usize,
     items: [T; CHUNK],
 }
 
@@ -54,11 +56,12 @@ impl<T: Default + Sync> Slab<T> {
     /// Takes a free record. Lock-free; allocates a chunk when all are taken.
     pub fn take(&'static self) -> Place<T> {
         let mut link = &self.first;
+        let mut first = 0;
         loop {
             // Acquire: pairs with the Release that linked the chunk, so that its records are seen initialised.
             let p = link.load(Ordering::Acquire);
             let chunk: &'static Chunk<T> = if p.is_null() {
-                Self::grow(link)
+                Self::grow(link, first)
             } else {
                 // SAFETY: a linked chunk is a leaked box, never freed.
                 unsafe { &*p }
@@ -78,15 +81,17 @@ impl<T: Default + Sync> Slab<T> {
                 }
             }
             link = &chunk.next;
+            first += CHUNK;
         }
     }
 
     /// Links a new chunk at `link`, or returns the one that another thread has linked first.
-    fn grow(link: &AtomicPtr<Chunk<T>>) -> &'static Chunk<T> {
+    fn grow(link: &AtomicPtr<Chunk<T>>, first: usize) -> &'static Chunk<T> {
         let new = Box::into_raw(Box::new(Chunk {
             used: AtomicU64::new(0),
             pending: AtomicU64::new(0),
             next: AtomicPtr::new(ptr::null_mut()),
+            first,
             items: std::array::from_fn(|_| T::default()),
         }));
         // Release: publishes the records. Acquire on failure: the other thread's.
@@ -101,6 +106,20 @@ impl<T: Default + Sync> Slab<T> {
                 }
             }
         }
+    }
+
+    /// The record of this number, whether it is taken or not; none if there never was one.
+    pub fn at(&'static self, index: usize) -> Option<&'static T> {
+        let mut p = self.first.load(Ordering::Acquire);
+        for _ in 0..index / CHUNK {
+            if p.is_null() {
+                return None;
+            }
+            // SAFETY: linked chunks are never freed.
+            p = unsafe { &*p }.next.load(Ordering::Acquire);
+        }
+        // SAFETY: as above.
+        unsafe { p.as_ref() }.map(|chunk| &chunk.items[index % CHUNK])
     }
 
     /// Calls `f` for each record whose pending bit is set. **Signal context**: loads only.
@@ -136,6 +155,11 @@ impl<T: Default + Sync> Slab<T> {
 }
 
 impl<T> Place<T> {
+    /// The number of this place: by [`Slab::at`] the record is found again.
+    pub fn index(self) -> usize {
+        self.chunk.first + self.bit as usize
+    }
+
     /// The record.
     pub fn get(self) -> &'static T {
         &self.chunk.items[self.bit as usize]

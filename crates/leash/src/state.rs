@@ -7,14 +7,17 @@
 
 use crate::alloc;
 use crate::coroutines::{Coroutines, Entry};
+use crate::guest::InterruptFn;
+use crate::home::Stack;
 use crate::hook;
 use crate::layout::Layout;
 use crate::limits::Reason;
 use crate::record::{RECOUNT_STEP, Record, thread_identity};
-use crate::request::{CHECK, INTERRUPT, KILL};
+use crate::request::{CHECK, INTERRUPT, KILL, RECOUNT};
 use crate::scope::Scope;
 use crate::slab::Place;
 use crate::sys::{self, lua_State};
+use crate::target;
 use std::cell::{Cell, RefCell};
 use std::ffi::{c_int, c_void};
 use std::ptr;
@@ -74,8 +77,18 @@ pub struct State {
     /// While the attach looks for the blocks of a coroutine: the last few blocks that were made.
     pub learning: Cell<bool>,
     recent: Cell<[(usize, usize); 8]>,
-    /// `pthread_self` of the owner, for the child of a fork.
-    pub thread_before_fork: Cell<usize>,
+    /// The thread that the allocator was last called on, as `Thread::to_bits`.
+    pub thread: Cell<u64>,
+    /// The thread that runs the state, as `pthread_self`, which a fork keeps.
+    pub pthread: Cell<usize>,
+    /// That thread's stack.
+    pub stack: Cell<Stack>,
+    /// The allocator keeps `thread` up to date: the state is run by others than us ([`crate::home`]).
+    pub follows: Cell<bool>,
+    /// Attached for the life of the state ([`crate::Guest`]).
+    pub belongs_to_lua: Cell<bool>,
+    /// What to call when a coroutine is interrupted.
+    pub on_interrupt: Cell<Option<InterruptFn>>,
 }
 
 impl State {
@@ -116,7 +129,12 @@ impl State {
             collector_stopped: Cell::new(false),
             learning: Cell::new(false),
             recent: Cell::new([(0, 0); 8]),
-            thread_before_fork: Cell::new(0),
+            thread: Cell::new(0),
+            pthread: Cell::new(0),
+            stack: Cell::new((0, 0)),
+            follows: Cell::new(false),
+            belongs_to_lua: Cell::new(false),
+            on_interrupt: Cell::new(None),
         }
     }
 
@@ -171,8 +189,38 @@ impl State {
         self.place.clear_pending();
         self.record().request.renew();
         self.record().owner.store(0, Ordering::Release);
+        self.record()
+            .state
+            .store(ptr::null_mut(), Ordering::Release);
         self.main.set(ptr::null_mut());
         self.coroutines.clear();
+        if let Some(t) = self.main_entry.target.take() {
+            target::release(t);
+        }
+    }
+
+    /// Frees a state that belonged to Lua, which is gone.
+    ///
+    /// # Safety
+    /// `state` was leaked by the attach, `main_is_gone` has been called, and nobody uses it afterwards.
+    pub unsafe fn free(state: *const State) {
+        // SAFETY: by the caller.
+        let state = unsafe { Box::from_raw(state.cast_mut()) };
+        state.place.give_back();
+    }
+
+    /// Calls `f` for the main state and every other live, initialised coroutine. **Signal context.** A set that is being
+    /// changed right now is left alone: the next delivery finds it whole.
+    pub fn for_each_live(&self, mut f: impl FnMut(*mut lua_State, &Entry)) {
+        f(self.main.get(), &self.main_entry);
+        if sys::HOOK_PER_COROUTINE && self.allocator_is_ours() {
+            self.coroutines.for_each(|co, entry| {
+                // SAFETY: in the set: its block is allocated, of a coroutine's size, and zeroed before Lua set it up.
+                if self.is_coroutine(co) && unsafe { sys::is_initialised(co) } {
+                    f(co, entry);
+                }
+            });
+        }
     }
 
     /// Notes a block while learning.
@@ -229,7 +277,7 @@ impl State {
             unsafe { sys::interpret_only(self.main.get()) };
             // Requests were for calls that are over.
             self.place.clear_pending();
-            record.request.answer(u64::MAX >> 56);
+            record.request.answer(CHECK | INTERRUPT | KILL | RECOUNT);
             record.settled();
             self.unanswered.set(0);
             self.traceback.borrow_mut().clear();
@@ -249,7 +297,7 @@ impl State {
         compiler_fence(Ordering::SeqCst);
         self.scope.set(scope);
         if outermost {
-            self.thread_before_fork.set(thread_identity());
+            self.pthread.set(thread_identity());
             record
                 .owner
                 .store(Thread::current().to_bits(), Ordering::Release);
@@ -323,7 +371,7 @@ impl State {
             } else {
                 CHECK
             });
-            if outermost {
+            if outermost && !self.follows.get() {
                 record.owner.store(0, Ordering::Release);
             }
             record.settled();

@@ -88,54 +88,25 @@ impl Vm {
     /// the state is closed, or consumed by [`close`](Vm::close). (A script that closes the state by `os.exit(true, true)` is
     /// noticed.)
     pub unsafe fn attach(l: *mut lua_State) -> Result<Vm, AttachError> {
-        if l.is_null() {
-            return Err(AttachError::NoState);
-        }
-        start()?;
-        // SAFETY: by the caller.
-        let main = unsafe { main_of(l) }.ok_or(AttachError::Coroutine)?;
-        // SAFETY: by the caller.
-        if unsafe { sys::allocator(main) }.0 as usize
-            == crate::alloc::allocate as *const () as usize
-        {
-            return Err(AttachError::Attached);
-        }
-        let place = RECORDS.take();
-        let record = place.get();
-        record.reset();
-        if let Err(e) = record.with_alarm(place) {
-            place.give_back();
-            return Err(e.into());
-        }
-        // SAFETY: `main` is live, on this thread.
-        let state = Box::new(unsafe { State::new(main, place) });
-        let state = NonNull::from(Box::leak(state));
-        record.state.store(state.as_ptr(), Ordering::Release);
-        let vm = Vm {
-            state,
-            not_send: PhantomData,
-        };
-        // SAFETY: by the caller; the state's record lies still in its box.
-        let status = unsafe {
-            vm.state().wrap_allocator();
-            layout::learn(vm.state(), l)
-        };
-        if status != 0 {
-            // SAFETY: an error status leaves its object on the stack.
-            let message = unsafe { pop_message(l) };
-            return Err(AttachError::Lua(message)); // dropping `vm` detaches
-        }
         // SAFETY: by the caller.
         unsafe {
+            let vm = attach_state(l)?;
+            let main = vm.state().main.get();
             if sentinel::plant(vm.state(), main) != 0 {
-                let message = pop_message(main);
-                return Err(AttachError::Lua(message));
+                return Err(AttachError::Lua(pop_message(main)));
             }
+            Ok(vm)
         }
-        Ok(vm)
     }
 
-    fn state(&self) -> &State {
+    /// The state, which from now on belongs to nobody here.
+    pub(crate) fn into_state(self) -> NonNull<State> {
+        let state = self.state;
+        std::mem::forget(self);
+        state
+    }
+
+    pub(crate) fn state(&self) -> &State {
         // SAFETY: leaked in `attach`, freed by `drop`.
         unsafe { self.state.as_ref() }
     }
@@ -291,11 +262,8 @@ impl Drop for Vm {
             }
             state.main_is_gone();
         }
-        let place = state.place;
-        place.get().state.store(ptr::null_mut(), Ordering::Release);
-        // SAFETY: leaked in `attach`; the allocator no longer refers to it, no owner is stored, so no handler does.
-        drop(unsafe { Box::from_raw(self.state.as_ptr()) });
-        place.give_back();
+        // SAFETY: leaked by the attach; the allocator no longer refers to it, and no handler does, for it has no owner.
+        unsafe { State::free(self.state.as_ptr()) };
     }
 }
 
@@ -322,8 +290,50 @@ impl Handle {
     }
 
     fn ask(&self, flags: u64) -> bool {
-        self.place.get().ask(self.place, self.generation, flags)
+        self.place.get().ask(self.generation, flags)
     }
+}
+
+/// Attaches to the state of `l`. Dropping the `Vm` undoes it.
+///
+/// # Safety
+/// As [`Vm::attach`].
+pub(crate) unsafe fn attach_state(l: *mut lua_State) -> Result<Vm, AttachError> {
+    if l.is_null() {
+        return Err(AttachError::NoState);
+    }
+    start()?;
+    // SAFETY: by the caller.
+    let main = unsafe { main_of(l) }.ok_or(AttachError::Coroutine)?;
+    // SAFETY: by the caller.
+    if unsafe { sys::allocator(main) }.0 as usize == crate::alloc::allocate as *const () as usize {
+        return Err(AttachError::Attached);
+    }
+    let place = RECORDS.take();
+    let record = place.get();
+    record.reset();
+    if let Err(e) = record.with_alarm(place) {
+        place.give_back();
+        return Err(e.into());
+    }
+    // SAFETY: `main` is live, on this thread.
+    let state = Box::new(unsafe { State::new(main, place) });
+    let vm = Vm {
+        state: NonNull::from(Box::leak(state)),
+        not_send: PhantomData,
+    };
+    record.state.store(vm.state.as_ptr(), Ordering::Release);
+    // SAFETY: by the caller; the state's record lies still in its box.
+    let status = unsafe {
+        vm.state().wrap_allocator();
+        layout::learn(vm.state(), l)
+    };
+    if status != 0 {
+        // SAFETY: an error status leaves its object on the stack.
+        let message = unsafe { pop_message(l) };
+        return Err(AttachError::Lua(message)); // dropping `vm` detaches
+    }
+    Ok(vm)
 }
 
 /// What is needed once in a process.
@@ -355,7 +365,7 @@ unsafe fn main_of(l: *mut lua_State) -> Option<*mut lua_State> {
 }
 
 /// Takes the error object off the stack, as text.
-unsafe fn pop_message(l: *mut lua_State) -> String {
+pub(crate) unsafe fn pop_message(l: *mut lua_State) -> String {
     // SAFETY: the object is on the stack; `lua_tostring` converts numbers in place and returns null for other types.
     unsafe {
         let s = sys::lua_tostring(l, -1);

@@ -1,0 +1,111 @@
+//! A state that is guarded from inside, by a module that its script has required.
+//!
+//! [`crate::Vm`] is for the host: it owns the attach, and calls go through it. A module is loaded into a state that somebody else runs,
+//! stays attached until the state is closed, and can never say when that is. So a guest is a reference, its record belongs to
+//! the state, and the allocator frees it when the state's last block is freed (LuaJIT: the [sentinel](crate::sentinel) does).
+
+use crate::limits::Reason;
+use crate::state::State;
+use crate::sys::{self, lua_State};
+use crate::vm::{AttachError, attach_state, pop_message};
+use crate::{sentinel, target};
+use std::ptr::NonNull;
+
+/// Called in the hook of an interrupted coroutine, with the coroutine. It may push, call, raise, and return, as a hook may.
+pub type InterruptFn = unsafe extern "C-unwind" fn(*mut lua_State);
+
+/// A guarded state, as its own code sees it. Copy it as you like, but use it only in calls from that state.
+#[derive(Clone, Copy)]
+pub struct Guest {
+    state: NonNull<State>,
+}
+
+impl Guest {
+    /// Attaches to the state of `l` for the rest of its life, or finds it attached. Any coroutine will do.
+    ///
+    /// # Errors
+    /// See [`AttachError`]; nothing is changed then.
+    ///
+    /// # Safety
+    /// `l` is a coroutine of a live state of this engine, and runs on this thread (as in a C function that Lua has called). The
+    /// library that holds this code is never unloaded.
+    pub unsafe fn attach(l: *mut lua_State) -> Result<Guest, AttachError> {
+        // SAFETY: by the caller.
+        if let Some(guest) = unsafe { Guest::of(l) } {
+            guest.state().follows.set(true);
+            guest.state().follow_to_this_thread();
+            return Ok(guest);
+        }
+        // SAFETY: by the caller. From here on the state owns the record.
+        unsafe {
+            let vm = attach_state(l)?;
+            if sentinel::plant(vm.state(), vm.state().main.get()) != 0 {
+                return Err(AttachError::Lua(pop_message(vm.state().main.get())));
+            }
+            let state = vm.into_state();
+            let guest = Guest { state };
+            guest.state().belongs_to_lua.set(true);
+            guest.state().follows.set(true);
+            guest.state().follow_to_this_thread();
+            Ok(guest)
+        }
+    }
+
+    /// The guest of an attached state, from any of its coroutines.
+    ///
+    /// # Safety
+    /// As [`attach`](Guest::attach).
+    pub unsafe fn of(l: *mut lua_State) -> Option<Guest> {
+        crate::hook::state_of(l).map(|s| Guest {
+            state: NonNull::from(s),
+        })
+    }
+
+    fn state(&self) -> &State {
+        // SAFETY: attached; the record lives as long as the state, in whose calls alone a guest is used.
+        unsafe { self.state.as_ref() }
+    }
+
+    /// The main state. (On 5.1 and LuaJIT the API has no way to ask for it.)
+    pub fn main(&self) -> *mut lua_State {
+        self.state().main.get()
+    }
+
+    /// What to call when a coroutine is interrupted.
+    pub fn on_interrupt(&self, f: InterruptFn) {
+        self.state().on_interrupt.set(Some(f));
+    }
+
+    /// The id of a coroutine or of the main state, for [`interrupt`](crate::interrupt). Stable for its life. None where hooks
+    /// belong to the whole state and `co` is not the main one, and when there are 8 million ids.
+    ///
+    /// # Safety
+    /// `co` is a live coroutine of this state.
+    pub unsafe fn id(&self, co: *mut lua_State) -> Option<u64> {
+        let state = self.state();
+        let entry = if co == state.main.get() {
+            &state.main_entry
+        } else if sys::HOOK_PER_COROUTINE {
+            state.coroutines.get(co)?
+        } else {
+            return None;
+        };
+        if entry.target.get().is_none() {
+            entry.target.set(target::take(state.record()));
+        }
+        entry.target.get().map(target::id)
+    }
+
+    /// Bytes in use by the state.
+    pub fn memory(&self) -> usize {
+        self.state().used.get()
+    }
+
+    /// Why the innermost open call has to end, if it has.
+    pub fn stopping(&self) -> Option<Reason> {
+        let mut reason = None;
+        self.state()
+            .for_each_scope(|s| reason = s.hit.get().or(reason));
+        reason
+    }
+}

@@ -1,0 +1,112 @@
+//! Which thread a state is on, when no call of ours is open.
+//!
+//! Inside [`crate::Vm::call`] the thread is known. A state that is guarded by a module ([`crate::Guest`]) is run by its host from
+//! whichever thread it likes, and nothing tells us. Two facts together do:
+//!
+//! - **The allocator follows.** Every state allocates all the time; our allocator compares the thread that it is called on with the
+//!   one that it remembers (the kernel's id, from a thread-local: `pthread_self` is the same again for the next thread that gets
+//!   the same stack), and takes note of a new one. So a poke goes to the thread on which the state was last active.
+//! - **The C stack shows.** While a state runs, one word of the running coroutine (`jump`, [`crate::layout`]) points into the stack of
+//!   the thread that runs it. A handler that does not find such a coroutine touches nothing: the state is idle, or elsewhere,
+//!   and the request waits until a later poke finds it running.
+//!
+//! What could go wrong: the state moves to another thread while a handler on the old one looks at it. So a handler counts itself in before
+//! it looks, and checks again that the state is still this thread's; and the new thread, at its first allocation, takes the state
+//! over and then waits until no handler is counted in. From that allocation on, and only from then on, memory of the state
+//! changes; before it, a handler that looks finds the state not running on its own stack.
+
+use crate::record::thread_identity;
+use crate::state::State;
+use std::cell::Cell;
+use std::mem::MaybeUninit;
+use std::sync::atomic::{AtomicU32, Ordering};
+use watchdog::poke::Thread;
+
+/// Lowest and highest address of a thread's stack.
+pub type Stack = (usize, usize);
+
+thread_local! {
+    /// The stack of this thread, once asked for. (The answer takes reading a file on the first thread of a process.)
+    static STACK: Cell<Stack> = const { Cell::new((0, 0)) };
+}
+
+/// The calling thread's stack; empty if the system does not tell.
+fn stack() -> Stack {
+    let known = STACK.get();
+    if known.1 != 0 {
+        return known;
+    }
+    let mut found = (0, 0);
+    let mut attr = MaybeUninit::<libc::pthread_attr_t>::uninit();
+    // SAFETY: `pthread_getattr_np` initialises the attributes of the calling thread if it returns 0; they are destroyed once.
+    unsafe {
+        if libc::pthread_getattr_np(libc::pthread_self(), attr.as_mut_ptr()) == 0 {
+            let (mut low, mut size) = (std::ptr::null_mut(), 0);
+            if libc::pthread_attr_getstack(attr.as_ptr(), &mut low, &mut size) == 0 {
+                found = (low as usize, low as usize + size);
+            }
+            libc::pthread_attr_destroy(attr.as_mut_ptr());
+        }
+    }
+    STACK.set(found);
+    found
+}
+
+/// Handlers that are looking at a state right now.
+#[derive(Default)]
+pub struct Inspectors(AtomicU32);
+
+impl Inspectors {
+    /// Counts the calling handler in. **Signal context.**
+    ///
+    /// SeqCst, with the look at the owner that follows, and with the owner's store and the look here on the other side
+    /// ([`State::follow_to_this_thread`]): one of the two sees the other.
+    pub fn enter(&self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Counts it out. Release: what it did is over for whoever sees the count.
+    pub fn leave(&self) {
+        self.0.fetch_sub(1, Ordering::Release);
+    }
+
+    fn wait_for_none(&self) {
+        while self.0.load(Ordering::SeqCst) != 0 {
+            std::thread::yield_now();
+        }
+    }
+}
+
+impl State {
+    /// Called by the allocator: takes the state over if it has come to another thread.
+    #[inline]
+    pub fn notice_thread(&self) {
+        if self.follows.get() && self.thread.get() != Thread::current().to_bits() {
+            self.follow_to_this_thread();
+        }
+    }
+
+    /// This thread runs the state from now on.
+    #[cold]
+    pub fn follow_to_this_thread(&self) {
+        let me = Thread::current().to_bits();
+        self.record().owner.store(me, Ordering::SeqCst);
+        self.record().inspectors.wait_for_none();
+        self.thread.set(me);
+        self.pthread.set(thread_identity());
+        self.stack.set(stack());
+    }
+
+    /// Whether a coroutine of this state is running on this thread's stack. **Signal context.**
+    pub fn runs_here(&self) -> bool {
+        let (low, high) = self.stack.get();
+        let layout = self.layout.get();
+        let mut here = false;
+        self.for_each_live(|co, _| {
+            // SAFETY: live, or a zeroed block of a coroutine's size.
+            let jump = unsafe { layout.jump_of(co) };
+            here |= jump.is_some_and(|j| (low..high).contains(&j));
+        });
+        here
+    }
+}

@@ -1,0 +1,320 @@
+//! A state that is guarded from inside: no call of ours is open, the host runs it as it likes.
+
+mod common;
+use common::ms;
+use leash::{Guest, How, exists, interrupt, sys};
+use std::ffi::{CStr, CString, c_int};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+
+/// A state of a host that knows nothing of Leash; its script has "required" a module that attaches.
+struct Host(*mut sys::lua_State);
+
+// SAFETY: used by one thread at a time.
+unsafe impl Send for Host {}
+
+static ID: AtomicU64 = AtomicU64::new(0);
+
+thread_local! {
+    static CALLS: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
+    static MODE: std::cell::Cell<&'static str> = const { std::cell::Cell::new("raise") };
+}
+
+unsafe extern "C-unwind" fn on_interrupt(l: *mut sys::lua_State) {
+    CALLS.set(CALLS.get() + 1);
+    if MODE.get() == "raise" {
+        // SAFETY: in a hook; nothing here owns anything.
+        unsafe {
+            sys::lua_pushstring(l, c"interrupted!".as_ptr());
+            sys::lua_error(l);
+        }
+    }
+}
+
+/// `id([co])`
+unsafe extern "C-unwind" fn id(l: *mut sys::lua_State) -> c_int {
+    // SAFETY: a C function called by Lua.
+    unsafe {
+        let guest = Guest::attach(l).unwrap();
+        let co = sys::lua_tothread(l, 1);
+        let id = guest.id(if co.is_null() { l } else { co });
+        sys::lua_pushnumber(l, id.unwrap_or(0) as f64);
+    }
+    1
+}
+
+/// `share(id)`: lets the test see it.
+unsafe extern "C-unwind" fn share(l: *mut sys::lua_State) -> c_int {
+    // SAFETY: as above.
+    ID.store(unsafe { sys::lua_tonumber(l, 1) } as u64, Ordering::SeqCst);
+    0
+}
+
+unsafe extern "C-unwind" fn calls(l: *mut sys::lua_State) -> c_int {
+    // SAFETY: as above.
+    unsafe { sys::lua_pushnumber(l, CALLS.get().into()) };
+    1
+}
+
+impl Host {
+    fn new() -> Host {
+        // SAFETY: a new state.
+        unsafe {
+            let l = sys::luaL_newstate();
+            sys::luaL_openlibs(l);
+            for (name, f) in [
+                (c"id", id as sys::lua_CFunction),
+                (c"share", share),
+                (c"calls", calls),
+            ] {
+                sys::lua_pushcfunction(l, f);
+                sys::lua_setglobal(l, name.as_ptr());
+            }
+            if cfg!(feature = "luajit") {
+                // Compiled code does not see hooks: another issue.
+                sys::interpret_only(l);
+            }
+            let guest = Guest::attach(l).unwrap();
+            guest.on_interrupt(on_interrupt);
+            Host(l)
+        }
+    }
+
+    /// Runs code as any host does: its first result or its error, as text.
+    fn run(&self, code: &str) -> Result<String, String> {
+        let code = CString::new(code).unwrap();
+        // SAFETY: a live state, used by one thread at a time.
+        unsafe {
+            let mut status = sys::luaL_loadstring(self.0, code.as_ptr());
+            if status == 0 {
+                status = sys::lua_pcall(self.0, 0, 1, 0);
+            }
+            let s = sys::lua_tostring(self.0, -1);
+            let text = if s.is_null() {
+                String::new()
+            } else {
+                CStr::from_ptr(s).to_string_lossy().into_owned()
+            };
+            sys::lua_settop(self.0, -2);
+            if status == 0 { Ok(text) } else { Err(text) }
+        }
+    }
+
+    fn id(&self) -> u64 {
+        self.run("return ('%.0f'):format(id())")
+            .unwrap()
+            .parse()
+            .unwrap()
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        // SAFETY: not used afterwards. The host knows nothing of Leash and just closes.
+        unsafe { sys::lua_close(self.0) };
+    }
+}
+
+#[test]
+fn another_thread_interrupts_an_endless_loop() {
+    let host = Host::new();
+    for _ in 0..20 {
+        let id = host.id();
+        let t = thread::spawn(move || {
+            thread::sleep(ms(3));
+            interrupt(id, How::Once)
+        });
+        let e = host.run("while true do end").unwrap_err();
+        assert!(e.contains("interrupted!"), "{e}");
+        assert!(t.join().unwrap());
+    }
+    // Once is once.
+    assert_eq!(
+        host.run("for i = 1, 1e5 do end return 'ran'").unwrap(),
+        "ran"
+    );
+}
+
+#[test]
+fn a_handler_may_let_it_go_on() {
+    let host = Host::new();
+    MODE.set("go on");
+    let id = host.id();
+    let t = thread::spawn(move || {
+        for _ in 0..5 {
+            thread::sleep(ms(4));
+            assert!(interrupt(id, How::Once));
+        }
+    });
+    let n = host.run("local s = 0 while calls() < 5 do s = s + 1 end return s > 0 and 'went on'");
+    t.join().unwrap();
+    assert_eq!(n.unwrap(), "went on");
+    assert_eq!(CALLS.get(), 5);
+    let hook = host.run("return tostring(debug.gethook())").unwrap();
+    assert_eq!(hook, "nil");
+}
+
+#[test]
+fn always_lasts_until_no_more() {
+    let host = Host::new();
+    MODE.set("go on");
+    let id = host.id();
+    assert!(interrupt(id, How::Always));
+    host.run("while calls() < 100 do end").unwrap();
+    assert!(interrupt(id, How::NoMore));
+    let before = {
+        host.run("for i = 1, 1000 do end").unwrap();
+        CALLS.get()
+    };
+    host.run("for i = 1, 1000 do end").unwrap();
+    assert_eq!(CALLS.get(), before);
+}
+
+#[test]
+fn one_coroutine_is_interrupted_and_no_other() {
+    if !sys::HOOK_PER_COROUTINE {
+        return; // LuaJIT: one hook for the whole state
+    }
+    let host = Host::new();
+    host.run(
+        "a = coroutine.create(function() while true do coroutine.yield('a') end end)
+         b = coroutine.create(function() while true do coroutine.yield('b') end end)
+         coroutine.resume(a) coroutine.resume(b)",
+    )
+    .unwrap();
+    let id: u64 = host
+        .run("return ('%.0f'):format(id(a))")
+        .unwrap()
+        .parse()
+        .unwrap();
+    // It is suspended: nothing happens to the others, and it meets the interrupt when it is resumed.
+    assert!(interrupt(id, How::Once));
+    let r = host
+        .run(
+            "for i = 1, 50000 do assert(coroutine.resume(b)) end
+             local t = os.clock() while os.clock() - t < 0.3 do assert(coroutine.resume(b)) end
+             local ok, e = coroutine.resume(a)
+             return tostring(ok) .. ' ' .. tostring(e)",
+        )
+        .unwrap();
+    assert!(r.starts_with("false") && r.contains("interrupted!"), "{r}");
+    assert_eq!(
+        host.run("return (select(2, coroutine.resume(b)))").unwrap(),
+        "b"
+    );
+}
+
+#[test]
+fn an_id_dies_with_its_coroutine_and_its_state() {
+    let host = Host::new();
+    let main = host.id();
+    assert_eq!(host.id(), main, "not stable");
+    assert!(exists(main) && main < 1 << 53);
+    if sys::HOOK_PER_COROUTINE {
+        host.run("co = coroutine.create(function() end)").unwrap();
+        let id: u64 = host
+            .run("return ('%.0f'):format(id(co))")
+            .unwrap()
+            .parse()
+            .unwrap();
+        assert!(exists(id) && id != main);
+        host.run("collectgarbage()").unwrap();
+        assert!(exists(id));
+        host.run("co = nil collectgarbage() collectgarbage()")
+            .unwrap();
+        assert!(!exists(id) && !interrupt(id, How::Once));
+    }
+    drop(host);
+    assert!(!exists(main) && !interrupt(main, How::Once));
+    for wrong in [0, 1, u64::MAX, main ^ 1, main + (1 << 30)] {
+        assert!(!interrupt(wrong, How::Once), "{wrong}");
+    }
+}
+
+#[test]
+fn a_state_that_moves_is_followed() {
+    let mut host = Host::new();
+    let id = host.id();
+    for _ in 0..10 {
+        host = thread::spawn(move || {
+            let host = host;
+            let t = thread::spawn(move || {
+                thread::sleep(ms(3));
+                interrupt(id, How::Once)
+            });
+            let e = host.run("while true do end").unwrap_err();
+            assert!(e.contains("interrupted!"), "{e}");
+            assert!(t.join().unwrap());
+            host
+        })
+        .join()
+        .unwrap();
+    }
+}
+
+#[test]
+fn an_idle_state_is_interrupted_when_it_runs() {
+    let host = Host::new();
+    let id = host.id();
+    assert!(interrupt(id, How::Once));
+    thread::sleep(ms(20));
+    let e = host.run("while true do end").unwrap_err();
+    assert!(e.contains("interrupted!"), "{e}");
+}
+
+/// Threads interrupt whatever ids they know, as fast as they can, while states are made, run, moved and closed.
+#[test]
+fn a_storm_of_interrupts() {
+    static IDS: [AtomicU64; 4] = [const { AtomicU64::new(0) }; 4];
+    static DONE: AtomicBool = AtomicBool::new(false);
+    thread::scope(|s| {
+        for _ in 0..2 {
+            s.spawn(|| {
+                let mut i = 0;
+                while !DONE.load(Ordering::Relaxed) {
+                    i += 1;
+                    let id = IDS[i % IDS.len()].load(Ordering::Relaxed);
+                    interrupt(id, [How::Once, How::Always, How::NoMore][i % 3]);
+                    if i % 64 == 0 {
+                        thread::yield_now();
+                    }
+                }
+            });
+        }
+        let mut workers = vec![];
+        for slot in &IDS {
+            workers.push(s.spawn(move || {
+                let mut interrupted = 0;
+                for round in 0..60 {
+                    let host = Host::new();
+                    slot.store(host.id(), Ordering::Relaxed);
+                    let body = move |host: Host| {
+                        let r = host.run(
+                            "local s = 0
+                             for i = 1, 300 do
+                               local co = coroutine.wrap(function(n) for k = 1, n do s = s + k coroutine.yield() end end)
+                               co(5) co() co()
+                               if i % 50 == 0 then collectgarbage() end
+                             end
+                             return ('%d'):format(s)",
+                        );
+                        match r {
+                            Ok(sum) => assert_eq!(sum, "1800"),
+                            Err(e) => assert!(e.contains("interrupted!"), "{e}"),
+                        }
+                    };
+                    if round % 3 == 0 {
+                        thread::spawn(move || body(host)).join().unwrap();
+                    } else {
+                        body(host);
+                    }
+                    interrupted += CALLS.take();
+                }
+                interrupted
+            }));
+        }
+        let calls: u32 = workers.into_iter().map(|w| w.join().unwrap()).sum();
+        DONE.store(true, Ordering::Relaxed);
+        assert!(calls > 0, "no interrupt has arrived at all");
+    });
+}
