@@ -1,2 +1,56 @@
-//! Placeholder.
-fn main() {}
+//! `cargo xtask`: the project's tasks, for a newcomer, for the daily work and for CI alike.
+//!
+//! Everything that has to be done to the project and is more than one cargo command is here, in Rust, so that it runs wherever
+//! the project builds and needs nothing but cargo, a C compiler and, for comparisons, Debian's Lua interpreters.
+//!
+//! The way of a test run: [`test`] lists the [`steps`]; each of them calls [`cargo`], or runs the [`corpus`] or the [`examples`]
+//! by the commands that [`cargo`] built. [`bench`] measures with the same means.
+//!
+//! What could go wrong: a task that reports success without having done its work. So each step fails on an empty list of
+//! inputs, and a comparison says what it compared with.
+
+mod bench;
+mod cargo;
+mod corpus;
+mod engine;
+mod examples;
+mod interpreter;
+mod lint;
+mod manifest;
+mod process;
+mod stats;
+mod steps;
+mod table;
+mod test;
+
+use clap::{Parser, Subcommand};
+
+/// The tasks of the Leash project.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Run the whole test suite, on all six engines or on those named
+    Test(test::Options),
+    /// Check the formatting, and run clippy for each engine
+    Lint(lint::Options),
+    /// Measure what Leash costs, and how late it stops; write docs/benchmarks.md
+    Bench(bench::Options),
+}
+
+fn main() {
+    let outcome = match Cli::parse().task {
+        Task::Test(options) => test::run(&options),
+        Task::Lint(options) => lint::run(&options),
+        Task::Bench(options) => bench::run(&options),
+    };
+    if let Err(error) = outcome {
+        eprintln!("\nxtask: {error:#}");
+        std::process::exit(1);
+    }
+}

@@ -117,10 +117,11 @@ unsafe fn run_script(l: *mut lua_State, job: &Job) -> bool {
     unsafe {
         match job.view.script {
             Script::None => true,
-            // The one place that is not as in `lua`, which ends with 0 here even if the script failed: an oversight that
-            // nobody can rely upon, and with which a failed script in a pipe looks like one that worked.
+            // As in `lua`: the exit code is 0 even if the chunk failed (it says `dofile(L, NULL)` there and drops the result).
+            // `leash run -` reports it.
             Script::PipedInput => {
-                do_chunk(l, job, ffi::luaL_loadfile(l, ptr::null())) == ffi::LUA_OK
+                do_chunk(l, job, ffi::luaL_loadfile(l, ptr::null()));
+                true
             }
             Script::Given { index, file } => handle_script(l, job, index, file) == ffi::LUA_OK,
         }

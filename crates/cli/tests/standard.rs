@@ -264,9 +264,9 @@ fn standard_input() {
         "{}",
         got.stderr
     );
-    // Unlike in lua, which says 0 here.
+    // As in lua, which says 0 here.
     let got = outcome_with_input(&mut leash([""; 0]), "error('no')");
-    assert_eq!(got.code, 1);
+    assert_eq!(got.code, 0);
     assert!(
         got.stderr.starts_with("leash: stdin:1: no\n"),
         "{}",

@@ -64,8 +64,8 @@ impl Limits {
     /// The limit that `reason` is about, in words; empty for a stop that is no limit.
     pub(crate) fn describe(&self, reason: Reason) -> String {
         match reason {
-            Reason::Timeout => self.timeout.map(|d| format!("{d:?}")),
-            Reason::Cpu => self.cpu.map(|d| format!("{d:?}")),
+            Reason::Timeout => self.timeout.map(time),
+            Reason::Cpu => self.cpu.map(time),
             Reason::Instructions => self.instructions.map(|n| n.to_string()),
             Reason::Memory => self.memory.map(|n| Bytes(n).to_string()),
             Reason::Interrupt | Reason::Kill => None,
@@ -184,6 +184,15 @@ impl fmt::Display for Stop {
 
 impl std::error::Error for Stop {}
 
+/// A limit as a person would write it.
+fn time(d: Duration) -> String {
+    if d.is_zero() {
+        "0s".into()
+    } else {
+        format!("{d:?}")
+    }
+}
+
 /// A duration to three digits behind the point, which is what a person reads.
 struct Rounded(Duration);
 
@@ -224,6 +233,8 @@ mod tests {
             "timeout 1.5s, cpu 2s, instructions 100, memory 1 GiB"
         );
         assert_eq!(Limits::new().to_string(), "no limits");
+        let zero = Limits::new().timeout(Duration::ZERO);
+        assert_eq!(zero.to_string(), "timeout 0s");
         assert_eq!(Bytes(1000).to_string(), "1000 bytes");
         assert_eq!(Bytes(0).to_string(), "0 bytes");
         assert_eq!(Bytes(3 << 10).to_string(), "3 KiB");

@@ -183,7 +183,12 @@ impl Vm {
         let status = unsafe { sys::lua_pcall(l, nargs, nresults, msgh) };
         // SAFETY: just returned.
         if unsafe { hook::memory_ran_out(state, l, status) } {
-            scope.hit(Reason::Memory);
+            // The limit may be that of a call around this one.
+            state.for_each_scope(|s| {
+                if s.memory_until == scope.memory_least {
+                    s.hit(Reason::Memory);
+                }
+            });
         }
         let enclosing = state.leave(&scope);
         match self.stop(&scope, limits, enclosing) {

@@ -330,6 +330,19 @@ fn an_inner_memory_limit_does_not_outlive_its_call() {
 }
 
 #[test]
+fn memory_refused_in_an_inner_call_without_a_limit_is_the_outer_call_s() {
+    let lua = Lua::new();
+    with_nested(&lua, Limits::new());
+    let stop = stopped(lua.run(
+        "nested(function() local t = {} while true do t[#t + 1] = {} end end)",
+        &Limits::new().memory(MIB),
+    ));
+    assert_eq!((stop.reason, stop.enclosing), (Reason::Memory, false));
+    assert_eq!(outcomes(), [Some((Reason::Memory, true))]);
+    lua.assert_healthy();
+}
+
+#[test]
 fn inner_instructions_count_for_the_outer_call() {
     let lua = Lua::new();
     with_nested(&lua, Limits::new().instructions(50_000));
