@@ -113,9 +113,10 @@ unsafe fn resize(state: &State, block: *mut c_void, osize: usize, nsize: usize) 
 /// A block that may be a coroutine leaves the set before its memory is given away.
 #[inline]
 fn forget(state: &State, block: *mut c_void, size: usize) {
-    if size == state.coroutine_size.get() && sys::HOOK_PER_COROUTINE {
+    if size == state.coroutine_size.get() {
         let co: *mut lua_State = block.wrapping_byte_add(state.coroutine_offset.get()).cast();
         state.coroutines.remove(co);
+        state.forget_watched();
     }
 }
 

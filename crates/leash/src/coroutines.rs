@@ -10,13 +10,14 @@
 //! leaves the set alone, and the next resend finds it whole. Compiler fences keep the stores between the two marks; the
 //! processor needs none, since a signal handler sees its own thread's stores in order.
 //!
-//! An open-addressing table of 48-byte entries, at most three quarters full: 64 to 128 bytes for each coroutine. A list through the
+//! An open-addressing table of 56-byte entries, at most three quarters full: 75 to 150 bytes for each coroutine. A list through the
 //! coroutines themselves would be smaller, but there is no room in them; a `HashMap` would do, but iterating one inside a signal
 //! handler rests on facts about `std` that nobody promises.
 
 use crate::slab::Place;
 use crate::sys::{self, Hook, lua_State};
 use crate::target::{self, Target};
+use crate::watch::{self, Watched};
 use std::cell::Cell;
 use std::ffi::c_int;
 use std::sync::atomic::{Ordering, compiler_fence};
@@ -50,13 +51,36 @@ impl SavedHook {
 }
 
 /// One coroutine.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Entry {
     co: Cell<usize>,
     /// The user's hook, once ours has replaced it.
     pub saved: Cell<Option<SavedHook>>,
     /// By which other threads interrupt it, once it has been given an id.
     pub target: Cell<Option<Place<Target>>>,
+    /// Its watch, or null.
+    pub watched: Cell<*const Watched>,
+}
+
+impl Default for Entry {
+    fn default() -> Entry {
+        Entry {
+            co: Cell::new(EMPTY),
+            saved: Cell::new(None),
+            target: Cell::new(None),
+            watched: Cell::new(std::ptr::null()),
+        }
+    }
+}
+
+impl Entry {
+    /// The coroutine is gone: so is what belonged to it.
+    pub fn release(&self) {
+        if let Some(t) = self.target.take() {
+            target::release(t);
+        }
+        watch::release(self.watched.replace(std::ptr::null()));
+    }
 }
 
 const NO_TABLE: *const [Entry] =
@@ -139,6 +163,7 @@ impl Coroutines {
             }
             entries[at].saved.set(None);
             entries[at].target.set(None);
+            entries[at].watched.set(std::ptr::null());
             entries[at].co.set(co as usize);
             self.live.set(self.live.get() + 1);
             true
@@ -159,9 +184,7 @@ impl Coroutines {
                 match e.co.get() {
                     EMPTY => return,
                     c if c == co as usize => {
-                        if let Some(t) = e.target.take() {
-                            target::release(t);
-                        }
+                        e.release();
                         // A run that ends here needs no tombstone: the next slot being empty ends every probe anyway.
                         if entries[(i + 1) & mask].co.get() == EMPTY {
                             e.co.set(EMPTY);
@@ -196,6 +219,7 @@ impl Coroutines {
                 }
                 new[i].saved.set(e.saved.get());
                 new[i].target.set(e.target.get());
+                new[i].watched.set(e.watched.get());
                 new[i].co.set(e.co.get());
             }
         }
@@ -216,9 +240,7 @@ impl Coroutines {
     pub fn clear(&self) {
         self.changing(|| {
             for e in self.entries() {
-                if let Some(t) = e.target.take() {
-                    target::release(t);
-                }
+                e.release();
             }
             let old = self.table.replace(NO_TABLE);
             self.live.set(0);
@@ -240,6 +262,11 @@ impl Coroutines {
             }
         }
         true
+    }
+
+    /// A change is under way: a signal handler keeps off.
+    pub fn is_busy(&self) -> bool {
+        self.busy.get()
     }
 
     /// The entry of one coroutine.

@@ -61,7 +61,7 @@ impl Guest {
         })
     }
 
-    fn state(&self) -> &State {
+    pub(crate) fn state(&self) -> &State {
         // SAFETY: attached; the record lives as long as the state, in whose calls alone a guest is used.
         unsafe { self.state.as_ref() }
     }

@@ -23,7 +23,7 @@
 use crate::coroutines::{Entry, SavedHook};
 use crate::record::RECOUNT_STEP;
 use crate::record::{RECORDS, Record, thread_identity};
-use crate::request::{CHECK, RECOUNT, TARGETS};
+use crate::request::{CHECK, RECOUNT, TARGETS, WATCH};
 use crate::state::State;
 use crate::sys::{self, lua_Debug, lua_State};
 use crate::{alloc, trace};
@@ -83,15 +83,69 @@ fn is_mine(r: &Record) -> bool {
 }
 
 /// Does what is asked for. **Signal context.**
-fn act(state: &State, flags: u64) {
+pub fn act(state: &State, flags: u64) {
     if flags & RECOUNT != 0 {
         recount(state);
     }
     if flags & TARGETS != 0 {
         deliver_to_targets(state);
     }
-    if flags & !(RECOUNT | TARGETS) != 0 {
+    if flags & WATCH != 0 {
+        deliver_to_late(state);
+    }
+    if flags & !(RECOUNT | TARGETS | WATCH) != 0 {
         deliver(state);
+    }
+}
+
+/// Sets the hook on the coroutines whose watch is due. **Signal context**; owner thread.
+fn deliver_to_late(state: &State) {
+    let n = state.unanswered.get().saturating_add(1);
+    state.unanswered.set(n);
+    let late = |co: *mut lua_State, entry: &Entry| {
+        // SAFETY: a coroutine that is being resumed in a frame of ours is alive and initialised.
+        unsafe { set_on(state, co, entry, sys::MASK_ALL, 1, n > PATIENCE) };
+    };
+    if !sys::HOOK_PER_COROUTINE {
+        state.for_each_late(|_| late(state.main.get(), &state.main_entry));
+    } else if !state.coroutines.is_busy() {
+        state.for_each_late(|co| {
+            if let Some(entry) = state.coroutines.get(co) {
+                late(co, entry);
+            }
+        });
+    }
+}
+
+/// Sets the count hook of a polled watch.
+///
+/// # Safety
+/// `co` is a live coroutine, on its thread.
+pub unsafe fn start_polling(state: &State, co: *mut lua_State, every: u32) {
+    let every = c_int::try_from(every).unwrap_or(c_int::MAX).max(1);
+    let (on, entry) = hooked_at(state, co);
+    if let Some(entry) = entry {
+        // SAFETY: by the caller.
+        unsafe { set_on(state, on, entry, sys::LUA_MASKCOUNT, every, false) };
+    }
+}
+
+/// A watched coroutine has come back: our hook goes, and that of the polled one that resumed it comes again.
+///
+/// # Safety
+/// As [`start_polling`].
+pub unsafe fn stop_watching(state: &State, co: *mut lua_State) {
+    let (on, entry) = hooked_at(state, co);
+    // SAFETY: by the caller.
+    unsafe { take_off(state, on, entry) };
+}
+
+/// Where the hook of a coroutine is, and the entry that keeps the user's.
+fn hooked_at(state: &State, co: *mut lua_State) -> (*mut lua_State, Option<&Entry>) {
+    if sys::HOOK_PER_COROUTINE {
+        (co, state.entry(co))
+    } else {
+        (state.main.get(), Some(&state.main_entry))
     }
 }
 
@@ -258,20 +312,23 @@ unsafe extern "C-unwind" fn hook(l: *mut lua_State, ar: *mut lua_Debug) {
     };
     state.unanswered.set(0);
     // SAFETY: `ar` is what Lua passes to hooks; `l` runs here.
-    unsafe {
-        if (*ar).event == sys::LUA_HOOKCOUNT && sys::lua_gethookmask(l) == sys::LUA_MASKCOUNT {
-            state.charge(i64::from(sys::lua_gethookcount(l)));
-        }
+    let counted = unsafe {
+        (*ar).event == sys::LUA_HOOKCOUNT && sys::lua_gethookmask(l) == sys::LUA_MASKCOUNT
+    };
+    if counted {
+        // SAFETY: as above.
+        state.charge(i64::from(unsafe { sys::lua_gethookcount(l) }));
     }
     if !state.scope.get().is_null() && state.verdict().is_some() {
         // SAFETY: `l` runs this hook.
         unsafe { raise(state, l) };
     }
-    let entry = if l == state.main.get() || !sys::HOOK_PER_COROUTINE {
-        Some(&state.main_entry)
-    } else {
-        state.coroutines.get(l)
-    };
+    // SAFETY: `l` runs this hook, and nothing here owns anything.
+    if !state.frame.get().is_null() && unsafe { state.look_at_watch(l, counted) } {
+        // SAFETY: as above.
+        unsafe { throw(state, l) };
+    }
+    let (_, entry) = hooked_at(state, l);
     let interrupted = entry
         .and_then(|e| e.target.get())
         .is_some_and(|t| t.get().answer_once());
@@ -292,11 +349,16 @@ unsafe fn go_on(state: &State, l: *mut lua_State, entry: Option<&Entry>) {
         // First the answer, then the look: who interrupts a coroutine marks its target first and asks then, so either his mark
         // is seen here or what he asks comes after the answer.
         state.place.clear_pending();
-        request.answer(CHECK | TARGETS);
-        let mut others = false;
-        state.for_each_live(|_, e| others |= is_interrupted(e));
-        if others {
-            request.ask(request.generation(), TARGETS);
+        request.answer(CHECK | TARGETS | WATCH);
+        let mut again = 0;
+        state.for_each_live(|_, e| {
+            if is_interrupted(e) {
+                again |= TARGETS;
+            }
+        });
+        state.for_each_late(|_| again |= WATCH);
+        if again != 0 {
+            request.ask(request.generation(), again);
         }
         if request.flags() == 0 {
             state.record().settled();
@@ -311,6 +373,8 @@ unsafe fn go_on(state: &State, l: *mut lua_State, entry: Option<&Entry>) {
             if now.mask != sys::LUA_MASKCOUNT || now.count != step {
                 sys::lua_sethook(l, Some(HOOK), sys::LUA_MASKCOUNT, step);
             }
+        } else if let Some(every) = state.polling(l) {
+            start_polling(state, l, every);
         } else {
             take_off(state, l, entry);
         }
@@ -322,6 +386,15 @@ unsafe fn raise(state: &State, l: *mut lua_State) {
     if state.traceback.borrow().is_empty() {
         trace::capture(state, l, &mut state.traceback.borrow_mut());
     }
+    // SAFETY: by the caller.
+    unsafe { throw(state, l) };
+}
+
+/// Raises an error that no message handler sees, and leaves the hook set.
+///
+/// # Safety
+/// `l` runs this hook.
+unsafe fn throw(state: &State, l: *mut lua_State) {
     // SAFETY: `l` runs this hook, so it is live and has LUA_MINSTACK free slots. Writing `errfunc`: the place was verified
     // when the state was attached; zero means "no handler", and whoever set a handler restores it on the way out.
     unsafe {

@@ -29,6 +29,7 @@ pub mod sys;
 mod target;
 mod trace;
 mod vm;
+mod watch;
 
 pub use guest::{Guest, InterruptFn};
 pub use hook::is_our_hook;
@@ -37,3 +38,4 @@ pub use limits::{Limits, Reason, Stop};
 pub use sys::{ENGINE, release as lua_release};
 pub use target::{How, exists, interrupt};
 pub use vm::{AttachError, Handle, Vm};
+pub use watch::{Answer, Event, Resumed, Watch, WatchFn};

@@ -13,9 +13,10 @@
 
 use crate::Reason;
 use crate::home::Inspectors;
-use crate::request::{CHECK, INTERRUPT, KILL, RECOUNT, Request, TARGETS};
+use crate::request::{CHECK, INTERRUPT, KILL, RECOUNT, Request, TARGETS, WATCH};
 use crate::slab::{Place, Slab};
 use crate::state::State;
+use crate::watch::Watching;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -57,6 +58,8 @@ pub struct Record {
     pub cpu_clock: AtomicU64,
     /// An open call counts instructions.
     pub counting: AtomicBool,
+    /// Coroutines that must yield in time.
+    pub watching: Watching,
     /// When the outermost call began, as `Ticks`.
     pub started: AtomicU64,
     /// When the unanswered request was first made, as `Ticks`; 0: none.
@@ -85,6 +88,7 @@ impl Default for Record {
             cpu_until: AtomicU64::new(u64::MAX),
             cpu_clock: AtomicU64::new(0),
             counting: AtomicBool::new(false),
+            watching: Watching::default(),
             started: AtomicU64::new(0),
             asked_at: AtomicU64::new(0),
             sends: AtomicU32::new(0),
@@ -108,6 +112,7 @@ impl Record {
         self.deadline.store(u64::MAX, Ordering::Relaxed);
         self.cpu_until.store(u64::MAX, Ordering::Relaxed);
         self.counting.store(false, Ordering::Relaxed);
+        self.watching.reset();
         self.stuck.store(ptr::null_mut(), Ordering::Relaxed);
         self.grace.store(u64::MAX, Ordering::Relaxed);
         self.settled();
@@ -204,6 +209,11 @@ impl Record {
         if reason.is_some() && !self.request.ask(generation, CHECK) {
             return Ticks::NEVER; // another state's record by now
         }
+        let (late, look) = self.watching.due(now);
+        next = next.min(look);
+        if late && !self.request.ask(generation, WATCH) {
+            return Ticks::NEVER;
+        }
         if self.counting.load(Ordering::Relaxed) {
             if !self.request.ask(generation, RECOUNT) {
                 return Ticks::NEVER;
@@ -225,9 +235,9 @@ impl Record {
             reason = Some(Reason::Kill);
         }
         let pause = self.next_pause();
-        if flags & !(TARGETS | RECOUNT) == 0 {
+        if flags & !(TARGETS | RECOUNT | WATCH) == 0 {
             // The coroutine may be suspended, or the whole state idle, for as long as it likes.
-            let pause = if self.waiting_since(now) > PATIENCE {
+            let pause = if flags & WATCH == 0 && self.waiting_since(now) > PATIENCE {
                 IDLE_PAUSE
             } else {
                 pause

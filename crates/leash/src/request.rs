@@ -18,6 +18,8 @@ pub const INTERRUPT: u64 = 2;
 pub const KILL: u64 = 4;
 /// A coroutine of the state has been interrupted by its id: look at the targets.
 pub const TARGETS: u64 = 16;
+/// A watched coroutine is late: look at the open frames.
+pub const WATCH: u64 = 32;
 /// See that the instructions are still being counted. Answered by the signal handler itself.
 pub const RECOUNT: u64 = 8;
 

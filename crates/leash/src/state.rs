@@ -17,7 +17,7 @@ use crate::request::{CHECK, INTERRUPT, KILL, RECOUNT};
 use crate::scope::Scope;
 use crate::slab::Place;
 use crate::sys::{self, lua_State};
-use crate::target;
+use crate::watch::{Frame, WatchFn, Watched};
 use std::cell::{Cell, RefCell};
 use std::ffi::{c_int, c_void};
 use std::ptr;
@@ -87,6 +87,14 @@ pub struct State {
     pub follows: Cell<bool>,
     /// Attached for the life of the state ([`crate::Guest`]).
     pub belongs_to_lua: Cell<bool>,
+    /// The innermost resume of a watched coroutine that is going on, and the earliest point in time of all.
+    pub frame: Cell<*const Frame>,
+    /// See `frame`.
+    pub watch_until: Cell<u64>,
+    /// The coroutine that was last asked for, and its watch: a cache.
+    pub last_watched: Cell<(*mut lua_State, *const Watched)>,
+    /// What to call when a watch is due.
+    pub on_watch: Cell<Option<WatchFn>>,
     /// What to call when a coroutine is interrupted.
     pub on_interrupt: Cell<Option<InterruptFn>>,
 }
@@ -134,6 +142,10 @@ impl State {
             stack: Cell::new((0, 0)),
             follows: Cell::new(false),
             belongs_to_lua: Cell::new(false),
+            frame: Cell::new(ptr::null()),
+            watch_until: Cell::new(u64::MAX),
+            last_watched: Cell::new((ptr::null_mut(), ptr::null())),
+            on_watch: Cell::new(None),
             on_interrupt: Cell::new(None),
         }
     }
@@ -194,8 +206,21 @@ impl State {
             .store(ptr::null_mut(), Ordering::Release);
         self.main.set(ptr::null_mut());
         self.coroutines.clear();
-        if let Some(t) = self.main_entry.target.take() {
-            target::release(t);
+        self.main_entry.release();
+        self.forget_watched();
+    }
+
+    /// A coroutine has gone, or got a watch.
+    pub fn forget_watched(&self) {
+        self.last_watched.set((ptr::null_mut(), ptr::null()));
+    }
+
+    /// The entry of a coroutine; none if it is not in the set.
+    pub fn entry(&self, co: *mut lua_State) -> Option<&Entry> {
+        if co == self.main.get() {
+            Some(&self.main_entry)
+        } else {
+            self.coroutines.get(co)
         }
     }
 
@@ -427,7 +452,7 @@ impl State {
         let record = self.record();
         if record.request.ask(record.request.generation(), flags) {
             self.place.set_pending();
-            hook::deliver(self);
+            hook::act(self, flags);
             record.arm(Ticks::now()); // asks again until it is answered
         }
     }
