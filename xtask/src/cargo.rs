@@ -82,10 +82,14 @@ pub fn leash(engine: Engine, profile: Profile) -> Result<Leash> {
         .stderr(Stdio::inherit())
         .output()
         .context("cannot start cargo; is it installed?")?;
-    ensure!(output.status.success(), "`{line}` failed ({})", output.status);
+    ensure!(
+        output.status.success(),
+        "`{line}` failed ({})",
+        output.status
+    );
     let messages = String::from_utf8(output.stdout).context("cargo writes UTF-8")?;
-    let Products { leash, lua } = products(&messages)
-        .with_context(|| format!("`{line}` did not say what it has built"))?;
+    let Products { leash, lua } =
+        products(&messages).with_context(|| format!("`{line}` did not say what it has built"))?;
 
     let name = format!("{profile:?}").to_lowercase();
     let folder = target().join("test").join(engine.name()).join(name);
@@ -153,7 +157,10 @@ mod tests {
             "\nnot JSON\n",
         );
         let found = products(messages).expect("both are there");
-        assert_eq!((found.leash.as_str(), found.lua.as_str()), ("/bin/leash", "/lua"));
+        assert_eq!(
+            (found.leash.as_str(), found.lua.as_str()),
+            ("/bin/leash", "/lua")
+        );
         assert!(products("").is_err());
     }
 }

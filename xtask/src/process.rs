@@ -189,7 +189,10 @@ mod tests {
     #[test]
     fn output_code_and_signal() {
         let outcome = run(&mut sh("echo out; echo err >&2; exit 3"), LONG).expect("it runs");
-        assert_eq!((outcome.stdout, outcome.stderr), (b"out\n".to_vec(), b"err\n".to_vec()));
+        assert_eq!(
+            (outcome.stdout, outcome.stderr),
+            (b"out\n".to_vec(), b"err\n".to_vec())
+        );
         assert_eq!(outcome.code, 3);
         assert_eq!(run(&mut sh("kill -9 $$"), LONG).expect("it runs").code, -9);
     }
@@ -197,21 +200,31 @@ mod tests {
     #[test]
     fn more_output_than_a_pipe_holds() {
         let mut command = sh("head -c 1000000 /dev/zero");
-        assert_eq!(run(&mut command, LONG).expect("it runs").stdout.len(), 1_000_000);
+        assert_eq!(
+            run(&mut command, LONG).expect("it runs").stdout.len(),
+            1_000_000
+        );
     }
 
     #[test]
     fn patience_ends() {
         let mut command = sh("exec sleep 60");
         let error = run(&mut command, Duration::from_millis(50)).expect_err("it is killed");
-        assert!(error.to_string().contains("did not end within 0.05 s"), "{error}");
+        assert!(
+            error.to_string().contains("did not end within 0.05 s"),
+            "{error}"
+        );
     }
 
     #[test]
     fn waiting_is_not_computing() {
         let outcome = run(&mut sh("sleep 0.2"), LONG).expect("it runs");
         assert!(outcome.wall >= Duration::from_millis(200));
-        assert!(outcome.cpu < Duration::from_millis(150), "{:?}", outcome.cpu);
+        assert!(
+            outcome.cpu < Duration::from_millis(150),
+            "{:?}",
+            outcome.cpu
+        );
     }
 
     #[test]

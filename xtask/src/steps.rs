@@ -67,7 +67,11 @@ mod tests {
             .run("second", "do second", || anyhow::bail!("no luck"))
             .expect_err("it fails");
         let text = format!("{error:#}");
-        for part in ["FAILED: second (after 1 steps", "alone: do second", "no luck"] {
+        for part in [
+            "FAILED: second (after 1 steps",
+            "alone: do second",
+            "no luck",
+        ] {
             assert!(text.contains(part), "{text}");
         }
         assert_eq!(steps.passed.len(), 1);

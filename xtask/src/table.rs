@@ -41,7 +41,8 @@ mod tests {
             vec!["a".to_owned(), "1.00".to_owned()],
             vec!["longer".to_owned(), "12.00".to_owned()],
         ];
-        let expected = "| name   |     s |\n|--------|------:|\n| a      |  1.00 |\n| longer | 12.00 |\n";
+        let expected =
+            "| name   |     s |\n|--------|------:|\n| a      |  1.00 |\n| longer | 12.00 |\n";
         assert_eq!(markdown(&["name", "s"], &rows), expected);
     }
 }

@@ -76,6 +76,24 @@ fn a_child_without_deadlines_has_no_timer_until_it_arms() {
     });
 }
 
+/// The parent's timer sleeps for a deadline that was taken away; the child, where nobody sleeps, arms a later one.
+#[test]
+fn a_sleep_of_the_parent_means_nothing_in_the_child() {
+    let _alone = alone();
+    let (a, calls) = counting();
+    fires(&a, &calls);
+    let old = within(ms(200));
+    a.arm(old);
+    // Seen by the timer, which goes to sleep for it.
+    thread::sleep(ms(20));
+    a.disarm();
+    in_child(|| {
+        let seen = calls.load(SeqCst);
+        a.arm(old.after(ms(1)));
+        wait_until("the later deadline", || calls.load(SeqCst) > seen);
+    });
+}
+
 /// The parent's timer thread is in the middle of a call when the process forks.
 #[test]
 fn a_call_under_way_is_made_again_in_the_child() {

@@ -176,6 +176,17 @@ fn a_thread_that_has_ended() {
     wait_until("it cannot be poked", || !thread.poke());
     assert!(!thread.is_current());
     assert_eq!(clock.read(), None);
+    // These fail inside, and say so by what they return alone.
+    // SAFETY: the address of this thread's errno.
+    let errno = unsafe { libc::__errno_location() };
+    let fail: [&dyn Fn() -> bool; 2] = [&|| !thread.poke(), &|| clock.read().is_none()];
+    for fails in fail {
+        // SAFETY: as above.
+        unsafe { *errno = 5 };
+        assert!(fails());
+        // SAFETY: as above.
+        assert_eq!(unsafe { *errno }, 5);
+    }
     assert!(!Thread::from_bits(u64::MAX).unwrap().poke());
     assert_eq!(ThreadClock::from_bits(u64::MAX).unwrap().read(), None);
 }

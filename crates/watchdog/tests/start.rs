@@ -3,6 +3,7 @@
 mod common;
 
 use common::{ms, wait_until, watch, within};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use watchdog::{Alarm, Ticks, TimerError};
@@ -31,6 +32,8 @@ fn a_refused_thread_is_an_error() {
         // SAFETY: a valid limit.
         assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_AS, &limit) }, 0);
     };
+    let mask = || common::status(Path::new("/proc/thread-self"), "SigBlk");
+    let mask_before = mask();
     // No room for another stack.
     set(1 << 20);
     let refused = Alarm::new(w.clone());
@@ -46,8 +49,14 @@ fn a_refused_thread_is_an_error() {
     );
     assert_eq!(Arc::strong_count(&w), 1);
     assert!(common::timer_threads().is_empty());
+    assert_eq!(
+        mask(),
+        mask_before,
+        "signals are blocked only while the thread is made"
+    );
 
     let a = Alarm::new(w).expect("now there is room");
+    assert_eq!(mask(), mask_before);
     a.arm(within(ms(1)));
     wait_until("the call", || calls.load(SeqCst) == 1);
 }

@@ -1,0 +1,31 @@
+//! What differs between the engines as far as the modules are concerned. The rest is in [`leash::sys`].
+
+use leash::sys::{self, lua_State};
+use std::ffi::CStr;
+
+/// Whether `mtint` interrupts coroutines by themselves. The original does not on 5.1 and LuaJIT, and documents it; the engine could
+/// on 5.1.
+pub const MTINT_COROUTINES: bool = !cfg!(any(feature = "lua51", feature = "luajit"));
+
+/// Which code is reached while it runs, of an engine that has a compiler: that in the interpreter.
+pub const JIT: &CStr = if cfg!(feature = "luajit") {
+    c"interpreted"
+} else {
+    c"none"
+};
+
+/// Pushes a whole number below 2^53: as an integer where Lua has integers (`lua_Integer` may have 32 bits elsewhere).
+///
+/// # Safety
+/// One free slot.
+pub unsafe fn push_whole(l: *mut lua_State, n: u64) {
+    const INTEGERS: bool = cfg!(any(feature = "lua53", feature = "lua54", feature = "lua55"));
+    // SAFETY: by the caller. Exact either way.
+    unsafe {
+        if INTEGERS {
+            sys::lua_pushinteger(l, n as sys::lua_Integer);
+        } else {
+            sys::lua_pushnumber(l, n as f64);
+        }
+    }
+}

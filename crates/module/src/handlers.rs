@@ -1,0 +1,145 @@
+//! Interrupt handlers: what a coroutine has set to be called when it is interrupted.
+//!
+//! They are in a table in the registry: the coroutine is the key, its handler the value; the main state's is at index 1. The keys are
+//! weak, so a handler goes with its coroutine. (A handler that refers to its own coroutine does not keep it alive, since the
+//! tables of 5.2 and later are ephemerons; on 5.1 and LuaJIT only the main state has a handler.)
+//!
+//! [`interrupted`] is what the engine calls, inside the hook, on the interrupted coroutine. It is one for all modules of this
+//! library. Hooks are off while it runs: a handler is not interrupted itself, and may take all the time that it likes. There is
+//! room for what is pushed: Lua gives a hook `LUA_MINSTACK` slots.
+
+use leash::sys::{self, lua_Debug, lua_State};
+use leash::{Guest, How};
+use std::ffi::{CStr, c_int, c_void};
+
+static KEY: u8 = 0;
+/// Where the table holds the main state's handler. (5.1 and LuaJIT cannot push the main state from a coroutine.)
+const MAIN: sys::lua_Integer = 1;
+
+const INTERRUPTED: &CStr = c"mtint.error.interrupted";
+/// In a state that knows nothing of `mtint`.
+const INTERRUPTED_PLAINLY: &CStr = c"interrupted";
+
+fn key() -> *const c_void {
+    (&raw const KEY).cast()
+}
+
+/// Makes the table. From then on an interrupt without a handler is an error of `mtint`.
+///
+/// # Safety
+/// In a C function, with three free slots. May raise.
+pub unsafe fn make_table(l: *mut lua_State) {
+    // SAFETY: by the caller.
+    unsafe {
+        if sys::lua_rawgetp(l, sys::LUA_REGISTRYINDEX, key()) != sys::LUA_TTABLE {
+            sys::lua_createtable(l, 1, 0);
+            sys::lua_createtable(l, 0, 1);
+            sys::lua_pushstring(l, c"k".as_ptr());
+            sys::lua_setfield(l, -2, c"__mode".as_ptr());
+            sys::lua_setmetatable(l, -2);
+            sys::lua_rawsetp(l, sys::LUA_REGISTRYINDEX, key());
+        }
+        sys::lua_settop(l, -2);
+    }
+}
+
+/// Sets the handler of a coroutine: the function or nil at index `handler`. `thread` is the index of the coroutine; 0: the running one.
+///
+/// # Safety
+/// In a C function, with three free slots, after [`make_table`]. `guest` is the state, attached. May raise.
+pub unsafe fn set(l: *mut lua_State, guest: Guest, thread: c_int, handler: c_int) {
+    // SAFETY: by the caller.
+    unsafe {
+        sys::lua_rawgetp(l, sys::LUA_REGISTRYINDEX, key());
+        let co = if thread == 0 {
+            l
+        } else {
+            sys::lua_tothread(l, thread)
+        };
+        if co == guest.main() {
+            sys::lua_pushvalue(l, handler);
+            sys::lua_rawseti(l, -2, MAIN);
+        } else {
+            if thread == 0 {
+                sys::lua_pushthread(l);
+            } else {
+                sys::lua_pushvalue(l, thread);
+            }
+            sys::lua_pushvalue(l, handler);
+            sys::lua_rawset(l, -3);
+        }
+        sys::lua_settop(l, -2);
+    }
+}
+
+/// Calls the handler of `l`, or raises the error that it is interrupted. For [`Guest::on_interrupt`].
+///
+/// # Safety
+/// In the hook of an attached state. Raises.
+pub unsafe extern "C-unwind" fn interrupted(l: *mut lua_State) {
+    // SAFETY: by the caller. Nothing here owns anything.
+    unsafe {
+        let mut message = INTERRUPTED_PLAINLY;
+        if sys::lua_rawgetp(l, sys::LUA_REGISTRYINDEX, key()) == sys::LUA_TTABLE {
+            message = INTERRUPTED;
+            if push_handler(l) == sys::LUA_TFUNCTION {
+                sys::lua_call(l, 0, 0);
+                sys::lua_settop(l, -2);
+                return;
+            }
+            sys::lua_settop(l, -2);
+        }
+        sys::lua_settop(l, -2);
+        push_position(l);
+        sys::lua_pushstring(l, message.as_ptr());
+        sys::lua_concat(l, 2);
+        sys::lua_error(l);
+    }
+}
+
+/// Pushes the handler of `l`; the table is on top. Returns its type.
+unsafe fn push_handler(l: *mut lua_State) -> c_int {
+    // SAFETY: as `interrupted`.
+    unsafe {
+        // Where a hook belongs to the whole state, so does the handler: `l` is whatever runs.
+        let is_main = !sys::HOOK_PER_COROUTINE || Guest::of(l).is_some_and(|g| g.main() == l);
+        if is_main {
+            sys::lua_rawgeti(l, -1, MAIN)
+        } else {
+            sys::lua_pushthread(l);
+            sys::lua_rawget(l, -2)
+        }
+    }
+}
+
+/// Pushes `file:line: `, as `luaL_where` does. In a hook level 0 is the function that was interrupted; when that is a C function
+/// which is about to return, the line of its caller reads best.
+unsafe fn push_position(l: *mut lua_State) {
+    // SAFETY: as `interrupted`.
+    unsafe {
+        let mut ar: lua_Debug = std::mem::zeroed();
+        let in_lua = sys::lua_getstack(l, 0, &mut ar) != 0
+            && sys::lua_getinfo(l, c"l".as_ptr(), &mut ar) != 0
+            && ar.currentline > 0;
+        sys::luaL_where(l, if in_lua { 0 } else { 1 });
+    }
+}
+
+/// How to interrupt, from the optional flag at `index`: none or nil once, true always, false no more.
+///
+/// # Safety
+/// In a C function that Lua has called. Raises `bad argument` for anything but a boolean or nil.
+pub unsafe fn how(l: *mut lua_State, index: c_int) -> How {
+    // SAFETY: by the caller.
+    unsafe {
+        if sys::lua_isnoneornil(l, index) != 0 {
+            return How::Once;
+        }
+        sys::luaL_checktype(l, index, sys::LUA_TBOOLEAN);
+        if sys::lua_toboolean(l, index) != 0 {
+            How::Always
+        } else {
+            How::NoMore
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! The module `leash`, as far as it goes today: ids of coroutines, interrupting them, and what is in force.
+
+use crate::args;
+use crate::attach::{attached, guest};
+use crate::compat::{self, push_whole};
+use crate::table::{set_functions, set_string};
+use crate::text::Text;
+use leash::How;
+use leash::sys::{self, lua_State};
+use std::ffi::{CStr, c_int};
+
+/// What the modules call themselves.
+pub const VERSION: &CStr = match CStr::from_bytes_with_nul(
+    concat!("leash ", env!("CARGO_PKG_VERSION"), "\0").as_bytes(),
+) {
+    Ok(version) => version,
+    Err(_) => panic!("a version has no zero in it"),
+};
+
+/// Makes the table of the module.
+///
+/// # Safety
+/// Called by Lua, as a C function.
+pub unsafe fn open(l: *mut lua_State) -> c_int {
+    // SAFETY: by the caller.
+    unsafe {
+        attached(l);
+        sys::lua_createtable(l, 0, 4);
+        set_functions(
+            l,
+            &[(c"id", id), (c"interrupt", interrupt), (c"info", info)],
+        );
+        set_string(l, c"_VERSION", VERSION);
+    }
+    1
+}
+
+/// `leash.id([co])`
+unsafe extern "C-unwind" fn id(l: *mut lua_State) -> c_int {
+    // SAFETY: a C function called by Lua; nothing here owns anything.
+    unsafe {
+        let co = args::coroutine(l, 1);
+        let Some(id) = guest(l).id(co) else {
+            let why = if sys::HOOK_PER_COROUTINE {
+                c"there are too many ids"
+            } else {
+                c"a coroutine has no id on LuaJIT, where hooks belong to the whole state"
+            };
+            return sys::luaL_error(l, c"%s".as_ptr(), why.as_ptr());
+        };
+        push_whole(l, id);
+    }
+    1
+}
+
+/// `leash.interrupt(id)`
+unsafe extern "C-unwind" fn interrupt(l: *mut lua_State) -> c_int {
+    // SAFETY: as `id`.
+    unsafe {
+        let id = args::id(l, 1);
+        sys::lua_pushboolean(l, leash::interrupt(id, How::Once).into());
+    }
+    1
+}
+
+/// `leash.info()`
+unsafe extern "C-unwind" fn info(l: *mut lua_State) -> c_int {
+    let hooks = if sys::HOOK_PER_COROUTINE {
+        c"coroutine"
+    } else {
+        c"state"
+    };
+    let release = Text::of(leash::lua_release());
+    let engine = Text::of(leash::ENGINE);
+    // SAFETY: as `id`; both texts end with a zero and lie on the stack.
+    unsafe {
+        sys::lua_createtable(l, 0, 4);
+        set_string(l, c"engine", CStr::from_ptr(engine.as_ptr()));
+        set_string(l, c"version", CStr::from_ptr(release.as_ptr()));
+        set_string(l, c"hooks", hooks);
+        set_string(l, c"jit", compat::JIT);
+    }
+    1
+}

@@ -1,0 +1,175 @@
+//! `cargo xtask test`: everything that has to hold.
+//!
+//! First what is quick and common to all engines, then each engine as a whole: library, command, corpus, examples. So the
+//! first failure comes early, and belongs to one engine.
+
+use anyhow::Result;
+use clap::{Args, ValueEnum};
+
+use crate::cargo::{self, Leash, Profile};
+use crate::engine::Engine;
+use crate::steps::Steps;
+use crate::{corpus, examples, lint};
+
+/// What to test.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cargo xtask test                         everything
+  cargo xtask test --quick                 lua54 and luajit, without clippy
+  cargo xtask test lua51                   one engine
+  cargo xtask test lua51 --only corpus     one part of it
+
+The corpus is compared with the standard interpreters as Debian names them, lua5.1 to lua5.4 and luajit;
+where one is missing, with a plain interpreter around the same Lua library.")]
+pub struct Options {
+    /// The engines; all six if none is named
+    #[arg(value_name = "ENGINE")]
+    engines: Vec<Engine>,
+
+    /// Only lua54 and luajit unless engines are named, and no clippy
+    #[arg(long)]
+    quick: bool,
+
+    /// Only this part; may be repeated
+    #[arg(long, value_name = "PART")]
+    only: Vec<Part>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// Formatting, and clippy for lua54 and luajit
+    Lint,
+    /// The crate watchdog: tests, loom's models, examples in its documentation
+    Watchdog,
+    /// The tests of this command
+    Xtask,
+    /// For each engine, the crate lua-leash
+    Engine,
+    /// For each engine, the command's tests
+    Cli,
+    /// For each engine, tests/corpus under Leash and without
+    Corpus,
+    /// For each engine, examples/ under limits
+    Examples,
+}
+
+impl Options {
+    fn wants(&self, part: Part) -> bool {
+        self.only.is_empty() || self.only.contains(&part)
+    }
+
+    fn engines(&self) -> Vec<Engine> {
+        match self.engines[..] {
+            [] if self.quick => vec![Engine::Lua54, Engine::Luajit],
+            _ => Engine::or_all(&self.engines),
+        }
+    }
+}
+
+/// Runs the task.
+pub fn run(options: &Options) -> Result<()> {
+    let mut steps = Steps::new();
+    let engines = options.engines();
+    if options.wants(Part::Lint) {
+        lint::format(&mut steps)?;
+    }
+    if options.wants(Part::Watchdog) {
+        // The models of loom are among its tests: they need neither a `cfg` nor a release build.
+        let arguments = ["test", "--quiet", "--package", "watchdog"];
+        steps.run(
+            "watchdog: tests, loom models, doc tests",
+            "cargo test -p watchdog",
+            || cargo::run(&arguments),
+        )?;
+    }
+    if options.wants(Part::Xtask) {
+        let arguments = ["test", "--quiet", "--package", "xtask"];
+        steps.run("xtask: tests", "cargo test -p xtask", || {
+            cargo::run(&arguments)
+        })?;
+    }
+    for &engine in &engines {
+        whole_engine(&mut steps, options, engine)?;
+    }
+    if options.wants(Part::Lint) && !options.quick {
+        for engine in [Engine::Lua54, Engine::Luajit] {
+            if engines.contains(&engine) {
+                lint::clippy(&mut steps, engine)?;
+            }
+        }
+    }
+    steps.finish();
+    Ok(())
+}
+
+fn whole_engine(steps: &mut Steps, options: &Options, engine: Engine) -> Result<()> {
+    if options.wants(Part::Engine) {
+        crate_test(steps, engine, "lua-leash", &format!("{engine},vendored"))?;
+    }
+    if options.wants(Part::Cli) {
+        crate_test(steps, engine, "leash-cli", engine.name())?;
+    }
+    if options.wants(Part::Corpus) {
+        with_command(steps, engine, "corpus", corpus::check)?;
+    }
+    if options.wants(Part::Examples) {
+        with_command(steps, engine, "examples", examples::check)?;
+    }
+    Ok(())
+}
+
+fn crate_test(steps: &mut Steps, engine: Engine, package: &str, features: &str) -> Result<()> {
+    let rest = format!("-p {package} --no-default-features --features {features}");
+    let line = format!("test --quiet {rest}");
+    let arguments: Vec<&str> = line.split(' ').collect();
+    let name = format!("{engine}: tests of {package}");
+    steps.run(&name, &format!("cargo test {rest}"), || {
+        cargo::run(&arguments)
+    })
+}
+
+fn with_command(
+    steps: &mut Steps,
+    engine: Engine,
+    part: &str,
+    check: impl FnOnce(&Leash) -> Result<()>,
+) -> Result<()> {
+    let again = format!("cargo xtask test {engine} --only {part}");
+    steps.run(&format!("{engine}: {part}"), &again, || {
+        check(&cargo::leash(engine, Profile::Debug)?)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(engines: &[Engine], quick: bool, only: &[Part]) -> Options {
+        Options {
+            engines: engines.to_vec(),
+            quick,
+            only: only.to_vec(),
+        }
+    }
+
+    #[test]
+    fn quick_is_two_engines_unless_some_are_named() {
+        assert_eq!(options(&[], false, &[]).engines(), Engine::ALL);
+        assert_eq!(
+            options(&[], true, &[]).engines(),
+            [Engine::Lua54, Engine::Luajit]
+        );
+        assert_eq!(
+            options(&[Engine::Lua51], true, &[]).engines(),
+            [Engine::Lua51]
+        );
+    }
+
+    #[test]
+    fn only_leaves_out_the_rest() {
+        assert!(options(&[], false, &[]).wants(Part::Lint));
+        let options = options(&[], false, &[Part::Corpus]);
+        assert!(options.wants(Part::Corpus) && !options.wants(Part::Lint));
+    }
+}
