@@ -49,11 +49,19 @@ pub fn check(leash: &Leash) -> Result<()> {
         .iter()
         .map(|file| stop(leash, file, start))
         .collect::<Result<Vec<_>>>()?;
-    println!(
-        "{} runaway scripts were stopped. How long after the limit, in ms:\n",
-        stopped.len()
-    );
+    let by_grace = stopped.iter().filter(|run| run.by_grace);
+    let unexpected: Vec<&str> = by_grace
+        .map(|run| run.name.as_str())
+        .filter(|name| !needs_grace(leash.engine, name))
+        .collect();
+    let (number, unexpected) = (stopped.len(), unexpected.join(", "));
+    println!("{number} runaway scripts were stopped. How long after the limit, in ms:\n");
     println!("{}", summary(&[(leash.engine, stopped)]));
+    ensure!(
+        unexpected.is_empty(),
+        "a hook should stop {unexpected} on {}, but the process had to be ended after the grace time",
+        leash.engine
+    );
 
     let hungry = scripts("memory")?;
     for file in &hungry {
@@ -113,16 +121,9 @@ pub fn stop(leash: &Leash, file: &Path, start: Duration) -> Result<Stopped> {
         "the word 'timeout'",
     )?;
     let by_grace = says(&outcome, "the process is ended");
-    if by_grace {
-        let reach = "a stop in order: a hook should reach it on this engine";
-        expect(file, &outcome, needs_grace(leash.engine, &name), reach)?;
-    } else {
-        expect(
-            file,
-            &outcome,
-            says(&outcome, "stack traceback"),
-            "a traceback",
-        )?;
+    if !by_grace {
+        let traceback = says(&outcome, "stack traceback");
+        expect(file, &outcome, traceback, "a traceback")?;
     }
     Ok(Stopped {
         name: name.into_owned(),

@@ -25,6 +25,7 @@ use std::ffi::c_void;
 ///
 /// # Safety
 /// As `lua_Alloc`; called by Lua on the thread that runs the state.
+#[inline(never)] // compared by address: it must have one
 pub unsafe extern "C" fn allocate(
     ud: *mut c_void,
     block: *mut c_void,

@@ -56,6 +56,7 @@ fn is_ours(h: SavedHook) -> bool {
 
 /// The signal handler. **Signal context**: loads and stores, `gettid`, `lua_sethook`. No allocation, no lock, no panic, no
 /// thread-local.
+#[inline(never)] // compared by address: it must have one
 pub fn on_poke() {
     RECORDS.for_each_pending(|r: &'static Record| {
         if r.request.flags() == 0 || !is_mine(r) {
@@ -303,6 +304,7 @@ pub fn start_counting(state: &State) {
 // --- the hook ---
 
 /// The hook. **longjmp**: `lua_error` below does not return. Nothing that owns anything is alive there.
+#[inline(never)] // compared by address: it must have one
 unsafe extern "C-unwind" fn hook(l: *mut lua_State, ar: *mut lua_Debug) {
     let Some(state) = state_of(l) else {
         // A hook that has outlived its attach: it goes.

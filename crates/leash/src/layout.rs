@@ -243,6 +243,7 @@ unsafe extern "C-unwind" fn no_handler(_: *mut lua_State) -> c_int {
     1
 }
 
+#[inline(never)] // compared by address: it must have one
 unsafe extern "C-unwind" fn keep_argument(_: *mut lua_State) -> c_int {
     0
 }

@@ -15,6 +15,7 @@
 mod args;
 mod attach;
 mod compat;
+mod corowatch;
 mod handlers;
 mod leash_module;
 mod mtint;
@@ -42,4 +43,14 @@ pub unsafe extern "C-unwind" fn luaopen_leash(l: *mut lua_State) -> c_int {
 pub unsafe extern "C-unwind" fn luaopen_leash_mtint(l: *mut lua_State) -> c_int {
     // SAFETY: by the caller.
     unsafe { mtint::open(l) }
+}
+
+/// `require "leash.corowatch"`, and `require "corowatch"` by way of `corowatch.lua`.
+///
+/// # Safety
+/// Called by Lua, as a C function.
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn luaopen_leash_corowatch(l: *mut lua_State) -> c_int {
+    // SAFETY: by the caller.
+    unsafe { corowatch::open(l) }
 }

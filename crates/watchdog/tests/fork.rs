@@ -176,8 +176,10 @@ fn the_timer_thread_forks() {
                 // SAFETY: the child is this thread; it uses atomics and ends below.
                 let pid = unsafe { libc::fork() };
                 CHILD.store(pid, SeqCst);
-                // In the child: again, twice.
+                // In the child: again, and then it ends; SIGALRM ends it if it hangs.
                 if pid == 0 {
+                    // SAFETY: a plain system call.
+                    unsafe { libc::alarm(20) };
                     other.arm(now);
                     now.after(ms(5))
                 } else {

@@ -15,7 +15,7 @@
 //!
 //! Each model was tried against planted mistakes. Found by at least one model, each of them:
 //!
-//! - `sleep`: either fence missing, or AcqRel; `until` not reset by `begin`, or reset after the look; asked before the
+//! - `sleep`: either fence missing, or that of the armer only AcqRel; `until` not reset by `begin`, or reset after the look; asked before the
 //!   deadline is stored; the bell rung before `wanted` is lowered, or not at all, or without waking; `wanted` not lowered, not read
 //!   again, or reset after the look; dozing without a look at the bell; either end of the bell Relaxed;
 //! - `slot`: `set`, the claim of `at`, `release` or `give_up` Relaxed; `at` not compared by the claim; a put-back that
