@@ -42,6 +42,9 @@ impl Guest {
             if sentinel::plant(vm.state(), vm.state().main.get()) != 0 {
                 return Err(AttachError::Lua(pop_message(vm.state().main.get())));
             }
+            if vm.state().layout.get().jump.is_none() {
+                return Err(AttachError::Unknown); // nothing could ever be delivered
+            }
             let state = vm.into_state();
             let guest = Guest { state };
             guest.state().belongs_to_lua.set(true);

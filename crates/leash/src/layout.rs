@@ -143,11 +143,19 @@ fn allowhook_candidates(s: &Learner) -> impl Iterator<Item = usize> {
 }
 
 fn jump_candidates(s: &Learner) -> impl Iterator<Item = usize> {
-    words(s.size).filter(|&o| {
-        let samples = s.plain.iter().filter(|p| !p.is_empty());
-        samples
-            .zip(&s.frames)
-            .all(|(p, &frame)| (frame..s.floor).contains(&(word(p, o) & !7)))
+    // The first samples were taken deeper in the C stack than the last. A word that Lua has not set yet (in 5.2 and 5.3 fields of
+    // `base_ci`) may hold a stale pointer into the same stack, but keeps it.
+    let taken: Vec<_> = s.plain.iter().filter(|p| !p.is_empty()).collect();
+    words(s.size).filter(move |&o| {
+        let at = |p: &Sample| word(p, o) & !7;
+        let (Some(first), Some(last)) = (taken.first(), taken.last()) else {
+            return false;
+        };
+        at(first) != at(last)
+            && taken
+                .iter()
+                .zip(&s.frames)
+                .all(|(p, &frame)| (frame..s.floor).contains(&at(p)))
     })
 }
 

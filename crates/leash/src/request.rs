@@ -69,9 +69,9 @@ impl Request {
         self.0.load(Ordering::SeqCst) & FLAGS
     }
 
-    /// Takes `flags` away. Owner thread only.
-    pub fn answer(&self, flags: u64) {
-        self.0.fetch_and(!flags, Ordering::SeqCst);
+    /// Takes `flags` away, and returns what was asked for until now.
+    pub fn answer(&self, flags: u64) -> u64 {
+        self.0.fetch_and(!flags, Ordering::SeqCst) & FLAGS
     }
 }
 

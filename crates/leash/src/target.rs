@@ -44,7 +44,7 @@ pub enum How {
     Once,
     /// The handler is called again at every operation, until [`How::NoMore`].
     Always,
-    /// Takes [`How::Always`] back.
+    /// Takes back what has been asked for and not been answered yet.
     NoMore,
 }
 
@@ -61,7 +61,7 @@ pub fn interrupt(id: u64, how: How) -> bool {
         How::NoMore => {
             let alive = target.word.ask(generation, 0);
             if alive {
-                target.word.answer(ALWAYS);
+                target.word.answer(ONCE | ALWAYS);
             }
             return alive;
         }
@@ -129,8 +129,6 @@ impl Target {
 
     /// The handler is about to be called: one request is answered. True if it is to be called at all.
     pub fn answer_once(&self) -> bool {
-        let flags = self.word.flags();
-        self.word.answer(ONCE);
-        flags != 0
+        self.word.answer(ONCE) != 0
     }
 }

@@ -35,6 +35,12 @@ pub enum AttachError {
         crate::ENGINE
     )]
     Coroutine,
+    /// A module cannot tell when this state runs, so it could never interrupt it. Not known to happen.
+    #[error(
+        "this build of {} is not known: the place of its innermost protected call was not found",
+        crate::ENGINE
+    )]
+    Unknown,
     /// The timer thread could not be started.
     #[error("cannot start the timer thread: {0}")]
     Timer(#[from] watchdog::TimerError),

@@ -97,8 +97,9 @@ unsafe extern "C-unwind" fn watch(l: *mut lua_State) -> c_int {
             co => co,
         };
         let limit = |index| {
-            (sys::lua_type(l, index) == sys::LUA_TNUMBER)
-                .then(|| Duration::try_from_secs_f64(sys::lua_tonumber(l, index)).unwrap_or(Duration::MAX))
+            (sys::lua_type(l, index) == sys::LUA_TNUMBER).then(|| {
+                Duration::try_from_secs_f64(sys::lua_tonumber(l, index)).unwrap_or(Duration::MAX)
+            })
         };
         let poll = (sys::lua_type(l, 4) == sys::LUA_TNUMBER)
             .then(|| sys::lua_tonumber(l, 4).clamp(1.0, 1e9) as u32);
@@ -211,7 +212,10 @@ unsafe fn guest(l: *mut lua_State) -> Guest {
         match Guest::of(l) {
             Some(guest) => guest,
             None => {
-                sys::lua_pushstring(l, c"corowatch: the allocator of this state was changed".as_ptr());
+                sys::lua_pushstring(
+                    l,
+                    c"corowatch: the allocator of this state was changed".as_ptr(),
+                );
                 sys::lua_error(l)
             }
         }
