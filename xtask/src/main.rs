@@ -17,6 +17,7 @@ mod examples;
 mod interpreter;
 mod lint;
 mod manifest;
+mod modules;
 mod process;
 mod stats;
 mod steps;
@@ -35,6 +36,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Task {
+    /// Build the Lua modules leash, mtint and corowatch into target/modules/ENGINE
+    Modules(modules::Options),
     /// Run the whole test suite, on all six engines or on those named
     Test(test::Options),
     /// Check the formatting, and run clippy for each engine
@@ -48,6 +51,7 @@ fn main() {
         Task::Test(options) => test::run(&options),
         Task::Lint(options) => lint::run(&options),
         Task::Bench(options) => bench::run(&options),
+        Task::Modules(options) => modules::run(&options),
     };
     if let Err(error) = outcome {
         eprintln!("\nxtask: {error:#}");
