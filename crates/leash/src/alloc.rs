@@ -49,7 +49,7 @@ pub unsafe extern "C" fn allocate(
 }
 
 unsafe fn create(state: &State, kind: usize, size: usize) -> *mut c_void {
-    if size == 0 || !admit(state, size) {
+    if size == 0 || !admit(state, std::ptr::null(), size) {
         return std::ptr::null_mut();
     }
     // SAFETY: passed on as it came.
@@ -97,7 +97,7 @@ unsafe fn free(state: &State, block: *mut c_void, size: usize) -> *mut c_void {
 }
 
 unsafe fn resize(state: &State, block: *mut c_void, osize: usize, nsize: usize) -> *mut c_void {
-    if nsize > osize && !admit(state, nsize - osize) {
+    if nsize > osize && !admit(state, block, nsize - osize) {
         return std::ptr::null_mut();
     }
     forget(state, block, osize);
@@ -123,17 +123,19 @@ fn forget(state: &State, block: *mut c_void, size: usize) {
 
 /// Whether the state may grow by `growth` bytes.
 #[inline]
-fn admit(state: &State, growth: usize) -> bool {
+fn admit(state: &State, block: *const c_void, growth: usize) -> bool {
     if state.used.get().saturating_add(growth) <= state.memory_limit.get()
         && !state.refuse_next.get()
     {
+        // A collection in between has helped: the next refusal is a new one.
+        state.last_refusal.set(None);
         return true;
     }
-    refuse(state, growth)
+    refuse(state, block, growth)
 }
 
 #[cold]
-fn refuse(state: &State, growth: usize) -> bool {
+fn refuse(state: &State, block: *const c_void, growth: usize) -> bool {
     if state.refuse_next.replace(false) {
         return false; // our own: `hook::raise`
     }
@@ -151,7 +153,7 @@ fn refuse(state: &State, growth: usize) -> bool {
                 s.hit(Reason::Memory);
             }
         });
-        hook::trace_from_allocator(state);
+        hook::trace_from_allocator(state, block);
         state.ask_self(CHECK);
     }
     false

@@ -14,7 +14,6 @@
 //! coroutines themselves would be smaller, but there is no room in them; a `HashMap` would do, but iterating one inside a signal
 //! handler rests on facts about `std` that nobody promises.
 
-use crate::slab::Place;
 use crate::sys::{self, Hook, lua_State};
 use crate::target::{self, Target};
 use crate::watch::{self, Watched};
@@ -57,7 +56,7 @@ pub struct Entry {
     /// The user's hook, once ours has replaced it.
     pub saved: Cell<Option<SavedHook>>,
     /// By which other threads interrupt it, once it has been given an id.
-    pub target: Cell<Option<Place<Target>>>,
+    pub target: Cell<Option<&'static Target>>,
     /// Its watch, or null.
     pub watched: Cell<*const Watched>,
 }

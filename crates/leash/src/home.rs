@@ -70,6 +70,11 @@ impl Inspectors {
         self.0.fetch_sub(1, Ordering::Release);
     }
 
+    /// In the child of a fork: handlers of other threads are not there.
+    pub fn none_after_fork(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+
     fn wait_for_none(&self) {
         while self.0.load(Ordering::SeqCst) != 0 {
             std::thread::yield_now();

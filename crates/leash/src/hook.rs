@@ -27,9 +27,9 @@ use crate::request::{CHECK, RECOUNT, TARGETS, WATCH};
 use crate::state::State;
 use crate::sys::{self, lua_Debug, lua_State};
 use crate::{alloc, trace};
-use std::ffi::{CStr, c_int};
+use std::ffi::{CStr, c_int, c_void};
 use std::sync::atomic::Ordering;
-use watchdog::poke::Thread;
+use watchdog::{Ticks, poke::Thread};
 
 /// The function that `lua_sethook` gets from us.
 pub const HOOK: sys::Hook = hook;
@@ -37,8 +37,8 @@ pub const HOOK: sys::Hook = hook;
 /// Unanswered deliveries after which hooks are switched on where they are off.
 const PATIENCE: u32 = 3;
 
-/// More instructions than any interpreter runs between two looks at the count hooks: a thousand in a microsecond.
-const UNSEEN: i64 = 1000 * RECOUNT_STEP.as_micros() as i64;
+/// More instructions than any interpreter runs in a microsecond.
+const UNSEEN_PER_US: i64 = 1000;
 
 /// What a stop looks like to a script that catches it: a light userdata of this address.
 static SENTINEL: u8 = 0;
@@ -68,9 +68,11 @@ pub fn on_poke() {
             // SAFETY: an owner is stored only while the state is attached, and taken away before it goes, on that thread.
             // This is that thread, so nothing but the code that this handler interrupts uses the state.
             if let Some(state) = unsafe { r.state.load(Ordering::Acquire).as_ref() } {
-                // Outside our own calls, only what runs on this very stack is touched.
-                if !state.scope.get().is_null() || state.runs_here() {
+                // Where others run the state too, only what runs on this very stack is touched.
+                if !state.follows.get() || state.runs_here() {
+                    let start = Ticks::now();
                     act(state, r.request.flags());
+                    r.walked(start, Ticks::now());
                 }
             }
         }
@@ -161,7 +163,7 @@ fn deliver_to_targets(state: &State) {
 }
 
 fn is_interrupted(entry: &Entry) -> bool {
-    entry.target.get().is_some_and(|t| t.get().flags() != 0)
+    entry.target.get().is_some_and(|t| t.flags() != 0)
 }
 
 /// Sets the hook on every coroutine of the state. **Signal context**; owner thread.
@@ -173,6 +175,7 @@ pub fn deliver(state: &State) {
     let n = state.unanswered.get().saturating_add(1);
     state.unanswered.set(n);
     state.hooked.set(true);
+    state.delivered.set(true);
     let mask = sys::MASK_ALL;
     let switch_on = n > PATIENCE;
     // SAFETY: `for_each_live` passes live, initialised coroutines of this state.
@@ -240,13 +243,18 @@ fn recount(state: &State) {
         // SAFETY: `for_each_live` passes live, initialised coroutines of this state.
         unsafe {
             if !is_ours(SavedHook::of(co)) {
-                missing = true;
+                // One that has never run, or is being made, has not removed anything.
+                missing |= state.layout.get().jump_of(co) != Some(0);
                 set_on(state, co, entry, mask, step, false);
             }
         }
     });
     if missing {
-        state.charge(UNSEEN);
+        let now = Ticks::now();
+        let unseen = now.since(state.recounted.replace(now)).max(RECOUNT_STEP);
+        state.charge(
+            UNSEEN_PER_US * i64::try_from(unseen.as_micros()).unwrap_or(i64::MAX / UNSEEN_PER_US),
+        );
         if state.least_budget().is_some_and(|left| left <= 0) {
             state.ask_self(CHECK);
         }
@@ -333,7 +341,7 @@ unsafe extern "C-unwind" fn hook(l: *mut lua_State, ar: *mut lua_Debug) {
     let (_, entry) = hooked_at(state, l);
     let interrupted = entry
         .and_then(|e| e.target.get())
-        .is_some_and(|t| t.get().answer_once());
+        .is_some_and(|t| t.answer_once());
     if !entry.is_some_and(is_interrupted) {
         // SAFETY: `l` runs this hook.
         unsafe { go_on(state, l, entry) };
@@ -402,6 +410,11 @@ unsafe fn throw(state: &State, l: *mut lua_State) {
     unsafe {
         // Once more, from a safe place: 5.4 and 5.5 may have lost the trap of an outer frame to the signal.
         sys::set_hook(l, Some(HOOK), sys::MASK_ALL, 1);
+        // A coroutine that dies by this error keeps `allowhook` as it is now, inside a hook; its `__close` methods would run with
+        // hooks off. No Lua code runs before the error is caught.
+        if let Some(offset) = state.layout.get().allowhook {
+            l.cast::<u8>().add(offset).write_volatile(1);
+        }
         if let Some(offset) = state.layout.get().errfunc {
             l.byte_add(offset).cast::<isize>().write_volatile(0);
         } else {
@@ -456,11 +469,16 @@ pub fn state_of(l: *mut lua_State) -> Option<&'static State> {
 }
 
 /// Notes where the code is at which memory ran out: an uncaught memory error leaves no other trace.
-pub fn trace_from_allocator(state: &State) {
+///
+/// Not while Lua moves the stack of a coroutine that the trace would look at: 5.4 and 5.5 turn the frames' pointers into offsets
+/// before they ask for the new block (`luaD_reallocstack`), and `lua_getinfo` would follow them. `block` is what is to be resized.
+pub fn trace_from_allocator(state: &State, block: *const c_void) {
     if !state.traceback.borrow().is_empty() || state.pthread.get() != thread_identity() {
         return;
     }
-    if let Some(l) = trace::running(state) {
+    if let Some(l) = trace::running(state)
+        && !trace::is_stack_of_active(state, block)
+    {
         trace::capture(state, l, &mut state.traceback.borrow_mut());
     }
 }

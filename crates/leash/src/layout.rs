@@ -175,7 +175,7 @@ unsafe extern "C-unwind" fn find_coroutine(l: *mut lua_State) -> c_int {
         state.coroutine_size.set(size);
         state.coroutine_offset.set(co as usize - block);
     }
-    if cfg!(feature = "lua51") {
+    if cfg!(feature = "lua51") && state.coroutine_size.get() != usize::MAX {
         let size = state.coroutine_size.get();
         for o in (2 * size_of::<usize>()..size - size_of::<usize>()).step_by(size_of::<usize>()) {
             // SAFETY: both are `lua_State`s, at least `size` bytes large (the main state is part of a larger block).

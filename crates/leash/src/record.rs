@@ -62,8 +62,18 @@ pub struct Record {
     pub watching: Watching,
     /// When the outermost call began, as `Ticks`.
     pub started: AtomicU64,
-    /// When the unanswered request was first made, as `Ticks`; 0: none.
+    /// When the unanswered request was first made, as `Ticks`; 0: none. Stops, and interrupts of coroutines, each for itself.
+    stop_asked_at: AtomicU64,
+    /// See `stop_asked_at`.
     asked_at: AtomicU64,
+    /// A call is open.
+    pub scoped: AtomicBool,
+    /// The state is gone, or going, while a call is open: nothing can be delivered, but the limits are still watched.
+    pub closing: AtomicBool,
+    /// When the last delivery ended, and how long it took, in nanoseconds.
+    walk_ended: AtomicU64,
+    /// See `walk_ended`.
+    walk_took: AtomicU64,
     /// Deliveries since then.
     sends: AtomicU32,
     /// `StuckFn`, and how long to wait, in nanoseconds.
@@ -90,7 +100,12 @@ impl Default for Record {
             counting: AtomicBool::new(false),
             watching: Watching::default(),
             started: AtomicU64::new(0),
+            stop_asked_at: AtomicU64::new(0),
             asked_at: AtomicU64::new(0),
+            scoped: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
+            walk_ended: AtomicU64::new(0),
+            walk_took: AtomicU64::new(0),
             sends: AtomicU32::new(0),
             stuck: AtomicPtr::new(ptr::null_mut()),
             grace: AtomicU64::new(u64::MAX),
@@ -113,6 +128,10 @@ impl Record {
         self.cpu_until.store(u64::MAX, Ordering::Relaxed);
         self.counting.store(false, Ordering::Relaxed);
         self.watching.reset();
+        self.scoped.store(false, Ordering::Relaxed);
+        self.closing.store(false, Ordering::Relaxed);
+        self.walk_ended.store(0, Ordering::Relaxed);
+        self.walk_took.store(0, Ordering::Relaxed);
         self.stuck.store(ptr::null_mut(), Ordering::Relaxed);
         self.grace.store(u64::MAX, Ordering::Relaxed);
         self.settled();
@@ -121,6 +140,7 @@ impl Record {
 
     /// The request has been answered.
     pub fn settled(&self) {
+        self.stop_asked_at.store(0, Ordering::Relaxed);
         self.asked_at.store(0, Ordering::Relaxed);
         self.sends.store(0, Ordering::Relaxed);
     }
@@ -185,7 +205,7 @@ impl Record {
     fn due(&self, now: Ticks) -> Ticks {
         let generation = self.request.generation();
         let Some(owner) = Thread::from_bits(self.owner.load(Ordering::Acquire)) else {
-            return Ticks::NEVER;
+            return self.due_while_closing(now);
         };
         let mut next = Ticks::NEVER;
         let deadline = Ticks::from_nanos(self.deadline.load(Ordering::Relaxed));
@@ -225,6 +245,11 @@ impl Record {
             return next;
         }
         self.set_pending();
+        // A delivery walks through all coroutines. Poked again at once, a thread with very many would do nothing else.
+        let rest = self.rest_until();
+        if rest > now {
+            return next.min(rest);
+        }
         owner.poke();
         if flags == RECOUNT {
             return next;
@@ -237,7 +262,8 @@ impl Record {
         let pause = self.next_pause();
         if flags & !(TARGETS | RECOUNT | WATCH) == 0 {
             // The coroutine may be suspended, or the whole state idle, for as long as it likes.
-            let pause = if flags & WATCH == 0 && self.waiting_since(now) > PATIENCE {
+            let pause = if flags & WATCH == 0 && self.waiting_since(&self.asked_at, now) > PATIENCE
+            {
                 IDLE_PAUSE
             } else {
                 pause
@@ -248,16 +274,46 @@ impl Record {
         now.after(pause).min(next)
     }
 
+    /// `due` of a state that is being closed, and can no longer be reached: the last resort is still there.
+    fn due_while_closing(&self, now: Ticks) -> Ticks {
+        let deadline = Ticks::from_nanos(self.deadline.load(Ordering::Relaxed));
+        if !self.closing.load(Ordering::Relaxed) || deadline == Ticks::NEVER {
+            return Ticks::NEVER;
+        }
+        if deadline > now {
+            return deadline;
+        }
+        self.tell_if_stuck(now, Reason::Timeout);
+        now.after(LONGEST_PAUSE)
+    }
+
+    /// A delivery has taken from `start` to `end`. **Signal context.**
+    pub fn walked(&self, start: Ticks, end: Ticks) {
+        let took = end.as_nanos().saturating_sub(start.as_nanos());
+        self.walk_took.store(took, Ordering::Relaxed);
+        self.walk_ended.store(end.as_nanos(), Ordering::Relaxed);
+    }
+
+    /// No delivery before this: the thread has had four times as long for itself as the last one took.
+    fn rest_until(&self) -> Ticks {
+        let took = self.walk_took.load(Ordering::Relaxed);
+        Ticks::from_nanos(
+            self.walk_ended
+                .load(Ordering::Relaxed)
+                .saturating_add(took.saturating_mul(4)),
+        )
+    }
+
     fn next_pause(&self) -> Duration {
         let n = self.sends.fetch_add(1, Ordering::Relaxed);
         (FIRST_PAUSE * 2u32.saturating_pow(n.min(16))).min(LONGEST_PAUSE)
     }
 
     /// How long the request has been waiting for its answer.
-    fn waiting_since(&self, now: Ticks) -> Duration {
-        match self.asked_at.load(Ordering::Relaxed) {
+    fn waiting_since(&self, asked_at: &AtomicU64, now: Ticks) -> Duration {
+        match asked_at.load(Ordering::Relaxed) {
             0 => {
-                self.asked_at.store(now.as_nanos(), Ordering::Relaxed);
+                asked_at.store(now.as_nanos(), Ordering::Relaxed);
                 Duration::ZERO
             }
             t => now.since(Ticks::from_nanos(t)),
@@ -265,7 +321,12 @@ impl Record {
     }
 
     fn tell_if_stuck(&self, now: Ticks, reason: Reason) {
-        if self.waiting_since(now) < Duration::from_nanos(self.grace.load(Ordering::Relaxed)) {
+        if !self.scoped.load(Ordering::Relaxed) {
+            return;
+        }
+        if self.waiting_since(&self.stop_asked_at, now)
+            < Duration::from_nanos(self.grace.load(Ordering::Relaxed))
+        {
             return;
         }
         let f = self.stuck.swap(ptr::null_mut(), Ordering::Relaxed);
@@ -294,6 +355,7 @@ impl Watch for RecordWatch {
 pub fn after_fork() {
     let me = Thread::current();
     RECORDS.for_each_used(|r| {
+        r.inspectors.none_after_fork();
         // The other threads of the parent are gone, and with them whatever they ran: only this thread's calls go on, and
         // they are those whose state has this thread's stack above it. A record of a vanished thread keeps its dead owner; a
         // poke at it finds nobody.

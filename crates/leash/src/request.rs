@@ -39,15 +39,17 @@ impl Request {
 
     /// Starts a new generation with no flags. Requests of older ones fail from now on.
     pub fn renew(&self) {
-        let next = (self.generation() + 1) * GENERATION;
+        let next = self.generation().wrapping_add(1).wrapping_mul(GENERATION);
         // SeqCst: see `flags`.
         self.0.store(next, Ordering::SeqCst);
     }
 
     /// Starts a new generation with no flags, the lowest bits of which are `low`.
     pub fn renew_with(&self, bits: u32, low: u64) {
-        let next = ((self.generation() >> bits) + 1) << bits | low;
-        self.0.store(next * GENERATION, Ordering::SeqCst);
+        let next = (self.generation() >> bits).wrapping_add(1) << bits | low;
+        // It comes round after as many ids as the bits above `low` count, and may then meet an old one with the same `low`.
+        self.0
+            .store(next.wrapping_mul(GENERATION), Ordering::SeqCst);
     }
 
     /// Adds `flags` if the generation is still `generation`; false if it is not.

@@ -5,8 +5,11 @@
 //! `lua_close`: finalizers run newest first, so one that is made at the attach runs after all that the script has made, which are
 //! therefore still guarded. PUC Lua has no such condition, and its allocator is told of the main block instead ([`crate::alloc`]).
 //!
-//! A script with the `debug` library can reach the userdata. It gains nothing by calling the finalizer (a frame above it tells), nor
-//! by removing it from the registry (it must still be there).
+//! A script with the `debug` library can reach the userdata. Under a limit it gains nothing by calling the finalizer (a state is closed
+//! by [`crate::Vm::close`] then), nor by removing it from the registry (it must still be there).
+//!
+//! What a finalizer of the script makes in its turn is finalized after the sentinel, out of reach of any hook; the last resort, a
+//! host that is told of a stop that goes unanswered, works until the end.
 
 use crate::state::State;
 use crate::sys::{self, lua_Debug, lua_State};
@@ -82,11 +85,19 @@ unsafe extern "C-unwind" fn closing(l: *mut lua_State) -> c_int {
         sys::lua_pushlightuserdata(l, key());
         sys::lua_rawget(l, sys::LUA_REGISTRYINDEX);
         let planted = sys::lua_touserdata(l, -1);
-        let called_by_a_script = sys::lua_getstack(l, 1, &mut ar) != 0;
-        if planted.is_null() || planted != sys::lua_touserdata(l, 1) || called_by_a_script {
+        if planted.is_null() || planted != sys::lua_touserdata(l, 1) {
             return 0;
         }
         let state = &*planted.cast::<*const State>().read();
+        // `lua_close` calls finalizers on the main state, from no frame, with the collector off. Inside a call of ours it is
+        // `os.exit(true, true)` that closes the state, if at all: then the arena goes with the process.
+        let called_by_a_script = l != state.main.get()
+            || sys::lua_getstack(l, 1, &mut ar) != 0
+            || sys::gc(l, sys::COLLECTOR_IS_RUNNING) != 0
+            || !(state.scope.get().is_null() || state.closing.get());
+        if called_by_a_script {
+            return 0;
+        }
         state.unwrap_allocator();
         state.main_is_gone();
         if state.belongs_to_lua.get() {

@@ -65,6 +65,10 @@ pub struct State {
     pub scope: Cell<*const Scope>,
     /// See `scope`.
     pub scope_state: Cell<*mut lua_State>,
+    /// A stop has been delivered since the last call began or ended.
+    pub delivered: Cell<bool>,
+    /// When the count hooks were last looked at.
+    pub recounted: Cell<Ticks>,
     /// Our hook may be set somewhere.
     pub hooked: Cell<bool>,
     /// Deliveries since the hook last ran.
@@ -93,6 +97,10 @@ pub struct State {
     pub watch_until: Cell<u64>,
     /// The coroutine that was last asked for, and its watch: a cache.
     pub last_watched: Cell<(*mut lua_State, *const Watched)>,
+    /// LuaJIT: we have turned the compiler off.
+    pub interpreted: Cell<bool>,
+    /// [`crate::Vm::close`] is at work.
+    pub closing: Cell<bool>,
     /// What to call when a watch is due.
     pub on_watch: Cell<Option<WatchFn>>,
     /// What to call when a coroutine is interrupted.
@@ -131,6 +139,8 @@ impl State {
             over_memory: Cell::new(false),
             scope: Cell::new(ptr::null()),
             scope_state: Cell::new(ptr::null_mut()),
+            delivered: Cell::new(false),
+            recounted: Cell::new(Ticks::from_nanos(0)),
             hooked: Cell::new(false),
             unanswered: Cell::new(0),
             traceback: RefCell::new(String::new()),
@@ -145,6 +155,8 @@ impl State {
             frame: Cell::new(ptr::null()),
             watch_until: Cell::new(u64::MAX),
             last_watched: Cell::new((ptr::null_mut(), ptr::null())),
+            interpreted: Cell::new(false),
+            closing: Cell::new(false),
             on_watch: Cell::new(None),
             on_interrupt: Cell::new(None),
         }
@@ -200,6 +212,8 @@ impl State {
     pub fn main_is_gone(&self) {
         self.place.clear_pending();
         self.record().request.renew();
+        let in_a_call = !self.scope.get().is_null();
+        self.record().closing.store(in_a_call, Ordering::Relaxed);
         self.record().owner.store(0, Ordering::Release);
         self.record()
             .state
@@ -300,6 +314,7 @@ impl State {
         if outermost {
             // SAFETY: the state is live, on this thread. Compiled code that called us goes on in the interpreter.
             unsafe { sys::interpret_only(self.main.get()) };
+            self.interpreted.set(true);
             // Requests were for calls that are over.
             self.place.clear_pending();
             record.request.answer(CHECK | INTERRUPT | KILL | RECOUNT);
@@ -323,12 +338,23 @@ impl State {
         self.scope.set(scope);
         if outermost {
             self.pthread.set(thread_identity());
+            if self.follows.get() {
+                self.follow_to_this_thread();
+            }
             record
                 .owner
                 .store(Thread::current().to_bits(), Ordering::Release);
         }
         self.publish();
         if scope.budget.get().is_some() {
+            self.recounted.set(scope.started);
+            self.for_each_scope(|s| {
+                if !ptr::eq(s, scope)
+                    && let Some(left) = s.budget.get()
+                {
+                    s.budget.set(Some(left.saturating_sub(COUNT_STEP)));
+                }
+            });
             hook::start_counting(self);
         }
         if scope.deadline <= scope.started || scope.cpu_until <= nanos(scope.cpu_started) {
@@ -354,8 +380,13 @@ impl State {
             .deadline
             .store(deadline.as_nanos(), Ordering::Relaxed);
         record.cpu_until.store(cpu, Ordering::Relaxed);
+        record.scoped.store(scope.is_some(), Ordering::Relaxed);
         if scope.is_none() {
-            self.record().disarm();
+            if self.follows.get() && record.request.flags() != 0 {
+                record.arm(Ticks::now()); // a coroutine has been interrupted by its id
+            } else {
+                record.disarm();
+            }
             return;
         }
         let mut at = deadline;
@@ -382,7 +413,9 @@ impl State {
         let outermost = scope.outer.is_null();
         if self.main.get().is_null() {
             self.scope.set(scope.outer);
-            self.record().disarm();
+            record.scoped.store(false, Ordering::Relaxed);
+            record.closing.store(false, Ordering::Relaxed);
+            record.disarm();
             return false;
         }
         self.scope.set(scope.outer);
@@ -401,9 +434,13 @@ impl State {
             }
             record.settled();
             compiler_fence(Ordering::SeqCst);
-            if self.hooked.replace(false) {
+            // Setting a count hook anew forgets what has been counted: so not without need, and never for nothing.
+            let counting = self.least_budget().is_some();
+            if self.delivered.replace(false) || self.hooked.get() && !counting {
+                self.hooked.set(false);
                 hook::remove_everywhere(self);
-                if self.least_budget().is_some() {
+                if counting {
+                    self.charge(COUNT_STEP);
                     hook::start_counting(self);
                 }
             }

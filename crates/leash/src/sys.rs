@@ -26,6 +26,11 @@ pub use mlua_sys::*;
 )))]
 compile_error!("choose the engine: one of the features lua51 lua52 lua53 lua54 lua55 luajit");
 
+#[cfg(all(feature = "luajit", panic = "abort"))]
+compile_error!(
+    "LuaJIT unwinds through Rust frames, which a program built with panic = \"abort\" does not survive: use panic = \"unwind\""
+);
+
 /// The engine's one name, as in cargo features, folders and messages.
 pub const ENGINE: &str = if cfg!(feature = "lua51") {
     "lua51"

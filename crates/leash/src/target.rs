@@ -2,7 +2,8 @@
 //!
 //! An id can be passed anywhere: to another OS thread, through a message queue, into another Lua state. It names a *target*: a word
 //! in memory that is never unmapped ([`crate::slab`]), which belongs to one coroutine until that is collected or its state is closed.
-//! From then on the id is unknown, for ever: the word serves another coroutine with another generation.
+//! From then on the id is unknown: the word serves another coroutine with another generation, and the odds that this
+//! one has the same id are one in 2^30.
 //!
 //! An id is `place << 30 | nonce`, below 2^53 so that a Lua number holds it. The nonce is random, so that an id cannot be guessed from
 //! another one; it is the low part of the generation, so that one word decides whether an id is alive and takes the request.
@@ -16,6 +17,7 @@ use crate::slab::{Place, Slab};
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::ptr;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 /// Call the handler once.
@@ -35,6 +37,8 @@ static TARGETS_SLAB: Slab<Target> = Slab::new();
 pub struct Target {
     word: Request,
     record: AtomicPtr<Record>,
+    /// Where this target lies, once it has been used. (An entry holds one word, which a signal handler never sees half written.)
+    place: OnceLock<Place<Target>>,
 }
 
 /// How to interrupt.
@@ -90,7 +94,7 @@ fn find(id: u64) -> Option<(&'static Target, u64)> {
 }
 
 /// Gives a coroutine of `record`'s state a target. None if there are 8 million already.
-pub fn take(record: &'static Record) -> Option<Place<Target>> {
+pub fn take(record: &'static Record) -> Option<&'static Target> {
     let place = TARGETS_SLAB.take();
     if place.index() >= MOST {
         place.give_back();
@@ -106,19 +110,23 @@ pub fn take(record: &'static Record) -> Option<Place<Target>> {
             break n;
         }
     };
+    let _ = target.place.set(place);
     target.word.renew_with(NONCE_BITS, nonce);
-    Some(place)
+    Some(target)
 }
 
 /// The coroutine is gone, and its id unknown from now on.
-pub fn release(place: Place<Target>) {
-    place.get().word.renew_with(NONCE_BITS, 0);
-    place.give_back();
+pub fn release(target: &'static Target) {
+    target.word.renew_with(NONCE_BITS, 0);
+    if let Some(place) = target.place.get() {
+        place.give_back();
+    }
 }
 
 /// The id of a target that is in use.
-pub fn id(place: Place<Target>) -> u64 {
-    (place.index() as u64) << NONCE_BITS | place.get().word.generation() & NONCE
+pub fn id(target: &'static Target) -> u64 {
+    let index = target.place.get().map_or(MOST, |p| p.index());
+    (index as u64) << NONCE_BITS | target.word.generation() & NONCE
 }
 
 impl Target {

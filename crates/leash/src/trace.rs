@@ -10,7 +10,7 @@
 
 use crate::state::State;
 use crate::sys::{self, lua_Debug, lua_State};
-use std::ffi::{CStr, c_char, c_int};
+use std::ffi::{CStr, c_char, c_int, c_void};
 use std::fmt::Write;
 
 /// As in `lauxlib.c`: so many frames are shown at each end of a deep stack.
@@ -68,6 +68,18 @@ fn active(state: &State) -> Vec<(usize, usize)> {
         });
     }
     found
+}
+
+/// Whether `block` is the stack of a coroutine that runs, or waits for one that it resumed: a word of its `lua_State` is the address.
+pub fn is_stack_of_active(state: &State, block: *const c_void) -> bool {
+    let size = state.coroutine_size.get() - state.coroutine_offset.get();
+    !block.is_null()
+        && active(state).iter().any(|&(_, co)| {
+            (0..size / size_of::<usize>()).any(|i| {
+                // SAFETY: a live coroutine, of which `size` bytes are readable.
+                unsafe { (co as *const usize).add(i).read_volatile() == block as usize }
+            })
+        })
 }
 
 fn resumed_from(state: &State, l: *mut lua_State) -> Vec<*mut lua_State> {

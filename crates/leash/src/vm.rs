@@ -4,7 +4,7 @@ use crate::hook;
 use crate::layout;
 use crate::limits::{Limits, Reason, Stop};
 use crate::record::{RECORDS, Record, StuckFn, after_fork};
-use crate::request::{INTERRUPT, KILL};
+use crate::request::{CHECK, INTERRUPT, KILL};
 use crate::scope::Scope;
 use crate::sentinel;
 use crate::slab::Place;
@@ -31,7 +31,7 @@ pub enum AttachError {
     Attached,
     /// 5.1 and LuaJIT cannot tell their main state from inside a coroutine.
     #[error(
-        "on {} a state can be attached from its main state only, not from inside a coroutine",
+        "the main state cannot be told from here (on {}: attach from the main state, not from inside a coroutine)",
         crate::ENGINE
     )]
     Coroutine,
@@ -197,6 +197,9 @@ impl Vm {
             });
         }
         let enclosing = state.leave(&scope);
+        if enclosing && state.record().request.flags() == 0 {
+            state.ask_self(CHECK); // memory has run out for a call around this one, and nobody has been asked yet
+        }
         match self.stop(&scope, limits, enclosing) {
             None => Ok(status),
             Some(stop) => {
@@ -220,6 +223,7 @@ impl Vm {
         }
         // SAFETY: no scope is open.
         let scope = unsafe { Scope::new(limits, ptr::null(), state.used.get()) };
+        state.closing.set(true);
         state.enter(&scope, main);
         // SAFETY: by the caller. The allocator sees the main block go (on LuaJIT, the sentinel tells).
         unsafe { sys::lua_close(main) };
@@ -264,12 +268,19 @@ impl Drop for Vm {
     fn drop(&mut self) {
         let state = self.state();
         let main = state.main.get();
+        if !main.is_null() && !state.allocator_is_ours() {
+            // Somebody has put an allocator of his own in front of ours, and may go on calling ours: it stays, and passes on.
+            state.main_is_gone();
+            return;
+        }
         if !main.is_null() {
             // SAFETY: by the contract of `attach`: the state is live, on this thread, and no call is open.
             unsafe {
                 sentinel::uproot(main);
                 state.unwrap_allocator();
-                sys::compile_again(main);
+                if state.interpreted.get() {
+                    sys::compile_again(main);
+                }
             }
             state.main_is_gone();
         }
@@ -364,7 +375,13 @@ unsafe fn main_of(l: *mut lua_State) -> Option<*mut lua_State> {
         sys::lua_rawgeti(l, sys::LUA_REGISTRYINDEX, sys::LUA_RIDX_MAINTHREAD as _);
         let main = sys::lua_tothread(l, -1);
         sys::lua_settop(l, -2);
-        Some(main)
+        // A script with the `debug` library can put anything there.
+        if main.is_null() {
+            return None;
+        }
+        let is_main = sys::lua_pushthread(main) != 0;
+        sys::lua_settop(main, -2);
+        is_main.then_some(main)
     }
     #[cfg(any(feature = "lua51", feature = "luajit"))]
     // SAFETY: by the caller of `attach`; one slot is free.
