@@ -94,7 +94,7 @@ test("one that yields in time is left alone, with its values", function()
   local co = corowatch.watch(coroutine.create(function(a, b)
     for i = 1, 1000 do a, b = corowatch.yield(a, b, i) end
     return "end", nil
-  end), 0.05)
+  end), 5)
   local n = 0
   for i = 1, 1000 do
     local ok, a, b, c = corowatch.resume(co, i, nil)
@@ -108,13 +108,13 @@ end)
 
 test("the clock starts at each resume", function()
   local co = corowatch.watch(coroutine.create(function()
-    for i = 1, 6 do spin(0.03) corowatch.yield(i) end
+    for i = 1, 6 do spin(0.12) corowatch.yield(i) end
     LOOP()
-  end), 0.1)
+  end), 0.6) -- more than any one of them takes, even on a busy machine, and less than all together
   for i = 1, 6 do
     local ok, v = corowatch.resume(co)
     eq(ok, true) eq(v, i)
-    spin(0.06) -- suspended: does not count
+    spin(0.02) -- suspended: does not count
   end
   eq(corowatch.resume(co), false)
 end)

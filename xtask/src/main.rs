@@ -21,6 +21,7 @@ mod modules;
 mod process;
 mod stats;
 mod steps;
+mod suites;
 mod table;
 mod test;
 

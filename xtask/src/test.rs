@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 use crate::cargo::{self, Leash, Profile};
 use crate::engine::Engine;
 use crate::steps::Steps;
-use crate::{corpus, examples, lint};
+use crate::{corpus, examples, lint, suites};
 
 /// What to test.
 #[derive(Debug, Args)]
@@ -52,6 +52,8 @@ enum Part {
     Corpus,
     /// For each engine, examples/ under limits
     Examples,
+    /// For each engine, the Lua modules: their suites and examples, in a real interpreter
+    Modules,
 }
 
 impl Options {
@@ -115,6 +117,9 @@ fn whole_engine(steps: &mut Steps, options: &Options, engine: Engine) -> Result<
     }
     if options.wants(Part::Examples) {
         with_command(steps, engine, "examples", examples::check)?;
+    }
+    if options.wants(Part::Modules) {
+        with_command(steps, engine, "modules", suites::check)?;
     }
     Ok(())
 }

@@ -1,0 +1,122 @@
+//! The Lua suites of the modules: `tests/lua/*.lua` in a real interpreter, and the examples of the modules.
+//!
+//! What is loaded is what a user would load: `target/modules/ENGINE`, on `LUA_PATH` and `LUA_CPATH` alone, in the standard
+//! interpreter; where that is not installed (there is no Debian package of Lua 5.5), in a plain one around the vendored library. The
+//! threads and the message queues that some of them need come from `crates/testthreads`, which is never shipped.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::cargo::{self, Leash};
+use crate::interpreter::Interpreter;
+use crate::{modules, process};
+
+/// A suite takes a few seconds; one that hangs is to be told, not waited for.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// Builds the modules for the engine of `leash` and runs everything with them.
+pub fn check(leash: &Leash) -> Result<()> {
+    let modules = modules::build(leash.engine)?;
+    let threads = test_threads(leash)?;
+    let interpreter = Interpreter::reference(leash)?;
+    for folder in ["tests/lua", "examples/mtint", "examples/corowatch"] {
+        for script in scripts(&cargo::root().join(folder))? {
+            run(&interpreter, &script, &modules, &threads)?;
+        }
+    }
+    Ok(())
+}
+
+/// Builds the module that stands in for llthreads2 and mtmsg; returns its folder.
+fn test_threads(leash: &Leash) -> Result<PathBuf> {
+    let engine = leash.engine;
+    let built = cargo::target().join("modules-build").join(engine.name());
+    let features = format!("{engine},loadable");
+    let target = built.to_str().context("a target folder in UTF-8")?;
+    let package = "leash-testthreads";
+    let mut arguments = vec!["build", "--release", "--package", package];
+    arguments.extend(["--no-default-features", "--features", &features]);
+    arguments.extend(["--target-dir", target]);
+    cargo::run(&arguments)?;
+    let folder = cargo::target().join("modules-test").join(engine.name());
+    fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    let library = built.join("release").join("libleash_testthreads.so");
+    for name in ["llthreads2.so", "mtmsg.so"] {
+        let (fresh, to) = (folder.join(format!("{name}.new")), folder.join(name));
+        fs::copy(&library, &fresh)
+            .and_then(|_| fs::rename(&fresh, &to))
+            .with_context(|| format!("cannot copy {}", library.display()))?;
+    }
+    Ok(folder)
+}
+
+/// The Lua files of a folder, by name.
+fn scripts(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries =
+        fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    let mut found = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
+        if path.extension().is_some_and(|e| e == "lua") {
+            found.push(path);
+        }
+    }
+    ensure!(!found.is_empty(), "no Lua files in {}", folder.display());
+    found.sort();
+    Ok(found)
+}
+
+fn run(interpreter: &Interpreter, script: &Path, modules: &Path, threads: &Path) -> Result<()> {
+    let mut command = interpreter.command();
+    let tests = cargo::root().join("tests/lua");
+    let show = |folder: &Path, rest: &str| format!("{}/{rest}", folder.display());
+    command
+        .arg(script)
+        .current_dir(cargo::root())
+        .env(
+            "LUA_PATH",
+            format!("{};{};;", show(modules, "?.lua"), show(&tests, "?.lua")),
+        )
+        .env(
+            "LUA_CPATH",
+            format!("{};{}", show(modules, "?.so"), show(threads, "?.so")),
+        )
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let outcome = process::run(&mut command, PATIENCE)?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    ensure!(
+        outcome.code == 0,
+        "{} ended with {}: {}\n{}{}",
+        script.display(),
+        outcome.code,
+        process::show(&command),
+        text(&outcome.stdout),
+        text(&outcome.stderr)
+    );
+    let last = text(&outcome.stdout);
+    println!(
+        "{}: {}: {}",
+        interpreter.name,
+        script.file_name().unwrap_or_default().to_string_lossy(),
+        last.lines().last().unwrap_or("ended")
+    );
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_suites_are_there() {
+        let names = scripts(&cargo::root().join("tests/lua")).expect("readable");
+        assert!(names.iter().any(|n| n.ends_with("mtint.lua")));
+        assert!(names.iter().any(|n| n.ends_with("corowatch.lua")));
+        assert!(scripts(&cargo::root().join("no such folder")).is_err());
+    }
+}
