@@ -214,8 +214,11 @@ fn sleeping_is_not_computing() {
 
 // --- several limits, nested calls ---
 
+/// What the nested calls came to.
+type Ended = Vec<Result<c_int, Box<Stop>>>;
+
 thread_local! {
-    static NESTED: std::cell::RefCell<(Limits, Vec<Result<c_int, Box<Stop>>>)> = std::cell::RefCell::default();
+    static NESTED: std::cell::RefCell<(Limits, Ended)> = std::cell::RefCell::default();
     static VM: std::cell::Cell<*const Vm> = const { std::cell::Cell::new(std::ptr::null()) };
 }
 
