@@ -127,8 +127,16 @@ fn admit(state: &State, block: *const c_void, growth: usize) -> bool {
     if state.used.get().saturating_add(growth) <= state.memory_limit.get()
         && !state.refuse_next.get()
     {
-        // A collection in between has helped: the next refusal is a new one.
-        state.last_refusal.set(None);
+        if state
+            .last_refusal
+            .get()
+            .is_some_and(|last| last.0 == growth)
+        {
+            // The same request again, and granted: the collection in between has helped, and the next refusal is a new one.
+            // (Others do not count: a script that catches the refusal of a string buffer, for which nothing is collected,
+            // allocates small things before it tries the same again.)
+            state.last_refusal.set(None);
+        }
         return true;
     }
     refuse(state, block, growth)

@@ -74,6 +74,7 @@ fn memory_cannot_be_caught() {
         "local t = {} while true do pcall(coroutine.wrap(function() while true do t[#t + 1] = {} end end)) end",
         "xpcall(function() local s = 'x' while true do s = s .. s end end, function() while true do end end) while true do end",
         "local t = {} while true do t[#t + 1] = coroutine.create(function() end) end",
+        "while true do pcall(string.rep, 'x', 2^28) end",
         "local t = {} local load = loadstring or load while true do t[#t + 1] = load('return ' .. #t) end",
     ] {
         let lua = Lua::new();

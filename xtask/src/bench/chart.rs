@@ -76,7 +76,7 @@ pub fn cost(programs: &[Program]) -> String {
             );
         }
     }
-    goal(&mut picture, axis.x(1.0), bottom, INK, "1.00");
+    goal(&mut picture, axis.x(1.0), bottom, INK, ""); // its label is among the ticks
     goal(&mut picture, axis.x(1.02), bottom, ORANGE, "1.02");
 
     for (index, program) in programs.iter().enumerate() {
@@ -133,6 +133,8 @@ pub fn late(engines: &[Late]) -> String {
     picture.dot((LEFT, 42.0), BLUE, "");
     let words = "a runaway script: the median of its runs (at the left edge: 0.1 ms or less)";
     picture.text((LEFT + 10.0, 46.0), Side::Right, INK, words);
+    let words = "ended: scripts that no hook reaches; the process had to be ended after the grace time of 1 s";
+    picture.text((LEFT + 10.0, 66.0), Side::Right, INK, words);
     for label in [
         "0.1", "0.2", "0.5", "1", "2", "5", "10", "20", "50", "100", "200",
     ] {
@@ -155,8 +157,8 @@ pub fn late(engines: &[Late]) -> String {
             .filter(|(_, spread)| spread.is_none())
             .count();
         if ended > 0 {
-            let words = format!("{ended} more after the grace time of 1 s");
-            picture.text((RIGHT, y - 8.0), Side::Left, INK, &words);
+            let words = format!("{ended} ended");
+            picture.text((RIGHT + 10.0, y + 4.0), Side::Right, INK, &words);
         }
     }
     picture.finish("How late Leash stops runaway scripts")

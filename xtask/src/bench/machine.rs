@@ -12,6 +12,8 @@ use crate::process;
 pub struct Machine {
     /// What it is, and what that is here.
     pub facts: Vec<(&'static str, String)>,
+    /// Programs that computed at the same time, an average of the last minute.
+    pub load: f64,
 }
 
 impl Machine {
@@ -21,7 +23,7 @@ impl Machine {
         let model = field(&cpu, "model name").unwrap_or("an unknown processor");
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
-        let load = load.split(' ').next().unwrap_or("?").to_owned();
+        let load = first_number(&load).unwrap_or(0.0);
         let leash = leash.program.display().to_string();
         let root = cargo::root().display().to_string();
         let facts = vec![
@@ -30,7 +32,7 @@ impl Machine {
                 "Machine",
                 format!("{model}, {cores} cores, {}", std::env::consts::ARCH),
             ),
-            ("Load when it began", load),
+            ("Load when it began", format!("{load:.2}")),
             ("System", first_line(&["uname", "-sr"])?),
             ("Leash", first_line(&[leash.as_str(), "--version"])?),
             (
@@ -47,7 +49,12 @@ impl Machine {
                 format!("{rust}; {}", first_line(&["cc", "--version"])?)
             }),
         ];
-        Ok(Machine { facts })
+        Ok(Machine { facts, load })
+    }
+
+    /// Whether others are at work here. Our own build may be the reason for a load of one.
+    pub fn is_busy(&self) -> bool {
+        self.load > 1.2
     }
 }
 
@@ -71,6 +78,10 @@ fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     Some(value.trim())
 }
 
+fn first_number(text: &str) -> Option<f64> {
+    text.split_whitespace().next()?.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,6 +91,12 @@ mod tests {
         let text = "processor\t: 0\nmodel name\t: Some CPU @ 2 GHz\nflags\t\t: a b\n";
         assert_eq!(field(text, "model name"), Some("Some CPU @ 2 GHz"));
         assert_eq!(field(text, "model"), None);
+    }
+
+    #[test]
+    fn the_load_of_the_last_minute() {
+        assert_eq!(first_number("1.50 2.31 2.44 1/99 123\n"), Some(1.5));
+        assert_eq!(first_number(""), None);
     }
 
     #[test]

@@ -83,6 +83,11 @@ pub fn run(options: &Options) -> Result<()> {
         println!("lua5.4 is not installed: its column stays empty");
     }
     let machine = Machine::describe(lua54)?;
+    if machine.is_busy() {
+        println!(
+            "WARNING: other programs are computing here; the ratios will be off by many percent"
+        );
+    }
     let programs = programs::measure(&contest, rounds)?;
     let starts = programs::measure_start(&contest, &lua54.folder, rounds * 10)?;
     let late = builds

@@ -172,6 +172,7 @@ mod tests {
         let text = markdown(&Measured {
             machine: Machine {
                 facts: vec![("Date", "2026-01-01".to_owned())],
+                load: 0.0,
             },
             rounds: 1,
             programs: vec![Program {
