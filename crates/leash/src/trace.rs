@@ -17,6 +17,10 @@ use std::fmt::Write;
 const FIRST: c_int = 10;
 const LAST: c_int = 11;
 
+/// Deeper stacks are not measured: `lua_getstack` walks from the top to the level that it is asked for, and a recursion that is 200,000 frames
+/// deep would take 100 ms to find the end of.
+const DEEPEST: c_int = 20_000;
+
 /// So many stacks of resumed coroutines are shown.
 const STACKS: usize = 8;
 
@@ -105,6 +109,10 @@ fn stack(l: *mut lua_State, out: &mut String) {
     let mut level = 0;
     // SAFETY: `l` is a live state on this thread; `ar` is filled before it is read.
     while unsafe { sys::lua_getstack(l, level, &mut ar) } != 0 {
+        if depth > DEEPEST && level == FIRST {
+            let _ = write!(out, "\n\t...\t(and more than {DEEPEST} levels)");
+            return;
+        }
         if depth > FIRST + LAST && level == FIRST {
             let skip = depth - FIRST - LAST;
             let _ = write!(out, "\n\t...\t(skipping {skip} levels)");
@@ -119,12 +127,15 @@ fn stack(l: *mut lua_State, out: &mut String) {
     }
 }
 
-/// How many frames the stack has, by doubling and bisection, as `lauxlib.c` does.
+/// How many frames the stack has, by doubling and bisection, as `lauxlib.c` does; more than [`DEEPEST`] if it has more.
 fn depth(l: *mut lua_State) -> c_int {
     // SAFETY: as in `stack`.
     let mut ar: lua_Debug = unsafe { std::mem::zeroed() };
     // SAFETY: as in `stack`.
     let mut has = |level| unsafe { sys::lua_getstack(l, level, &mut ar) != 0 };
+    if has(DEEPEST) {
+        return DEEPEST + 1;
+    }
     let (mut low, mut high) = (0, 1);
     while has(high) {
         low = high;

@@ -262,6 +262,17 @@ fn a_deep_stack_is_shown_in_part() {
 }
 
 #[test]
+fn a_very_deep_stack_is_not_measured_to_its_end() {
+    let lua = Lua::new();
+    // A coroutine, so that 5.1's limit on C calls is not met first; as deep as the engine allows, and then endless.
+    let code = "local function f(n) local ok, r = pcall(function() return true end) if n == 0 then while true do end end return 1 + f(n - 1) end
+        coroutine.wrap(function() for n = 150000, 1000, -5000 do pcall(f, n) end while true do end end)()";
+    let stop = lua.run(code, &timeout(300)).unwrap_err();
+    assert!(stop.traceback.lines().count() < 60, "{}", stop.traceback);
+    lua.assert_healthy();
+}
+
+#[test]
 fn a_limit_of_zero_stops_at_once() {
     let lua = Lua::new();
     let stop = lua
