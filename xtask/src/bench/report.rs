@@ -61,7 +61,7 @@ From before the start of the process to its end, in milliseconds.
 ![Time from the limit to the end of the process, for each engine](benchmarks/late.svg)
 
 [`examples/runaway`](../examples/README.md) under `leash run --timeout 200ms`, {runs} runs each, in milliseconds: the time of the whole process, minus the
-limit, minus the time of a process with an empty script. It contains the way to the end: closing the state, and its garbage.
+limit, minus the least time of a process with an empty script. It contains the way to the end: closing the state, and its garbage.
 Where no hook reaches yet, the command ends the process after the grace time, here one second; these are named, not counted.
 The goal is 50 ms.
 
