@@ -234,7 +234,7 @@ fn merge(was: SavedHook, now: SavedHook) -> SavedHook {
 fn recount(state: &State) {
     state.place.clear_pending();
     state.record().request.answer(RECOUNT);
-    if state.least_budget().is_none() {
+    if state.least_budget().is_none() || state.rehooking.get() {
         return;
     }
     let (mask, step) = (sys::LUA_MASKCOUNT, state.count_step());

@@ -67,6 +67,8 @@ pub struct State {
     pub scope_state: Cell<*mut lua_State>,
     /// A stop has been delivered since the last call began or ended.
     pub delivered: Cell<bool>,
+    /// Count hooks are being set or taken away: a look at them says nothing.
+    pub rehooking: Cell<bool>,
     /// When the count hooks were last looked at.
     pub recounted: Cell<Ticks>,
     /// Our hook may be set somewhere.
@@ -140,6 +142,7 @@ impl State {
             scope: Cell::new(ptr::null()),
             scope_state: Cell::new(ptr::null_mut()),
             delivered: Cell::new(false),
+            rehooking: Cell::new(false),
             recounted: Cell::new(Ticks::from_nanos(0)),
             hooked: Cell::new(false),
             unanswered: Cell::new(0),
@@ -334,6 +337,7 @@ impl State {
         self.last_refusal.set(None);
         self.over_memory.set(false);
         self.scope_state.set(l);
+        self.rehooking.set(true);
         compiler_fence(Ordering::SeqCst);
         self.scope.set(scope);
         if outermost {
@@ -357,6 +361,8 @@ impl State {
             });
             hook::start_counting(self);
         }
+        compiler_fence(Ordering::SeqCst);
+        self.rehooking.set(false);
         if scope.deadline <= scope.started || scope.cpu_until <= nanos(scope.cpu_started) {
             self.ask_self(CHECK); // a limit of zero needs no timer
         }
@@ -438,11 +444,15 @@ impl State {
             let counting = self.least_budget().is_some();
             if self.delivered.replace(false) || self.hooked.get() && !counting {
                 self.hooked.set(false);
+                self.rehooking.set(true);
+                compiler_fence(Ordering::SeqCst);
                 hook::remove_everywhere(self);
                 if counting {
                     self.charge(COUNT_STEP);
                     hook::start_counting(self);
                 }
+                compiler_fence(Ordering::SeqCst);
+                self.rehooking.set(false);
             }
             if self.collector_stopped.replace(false) {
                 // SAFETY: the state is live, on its thread; this sets a word.
