@@ -238,6 +238,8 @@ fn recount(state: &State) {
         return;
     }
     let (mask, step) = (sys::LUA_MASKCOUNT, state.count_step());
+    let now = Ticks::now();
+    let last = state.recounted.replace(now);
     let mut missing = false;
     state.for_each_live(|co, entry| {
         // SAFETY: `for_each_live` passes live, initialised coroutines of this state.
@@ -250,8 +252,7 @@ fn recount(state: &State) {
         }
     });
     if missing {
-        let now = Ticks::now();
-        let unseen = now.since(state.recounted.replace(now)).max(RECOUNT_STEP);
+        let unseen = now.since(last).max(RECOUNT_STEP);
         state.charge(
             UNSEEN_PER_US * i64::try_from(unseen.as_micros()).unwrap_or(i64::MAX / UNSEEN_PER_US),
         );
