@@ -19,6 +19,7 @@ mod lint;
 mod manifest;
 mod modules;
 mod process;
+mod rocks;
 mod stats;
 mod steps;
 mod suites;

@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 use crate::cargo::{self, Leash, Profile};
 use crate::engine::Engine;
 use crate::steps::Steps;
-use crate::{corpus, examples, lint, suites};
+use crate::{corpus, examples, lint, rocks, suites};
 
 /// What to test.
 #[derive(Debug, Args)]
@@ -54,6 +54,8 @@ enum Part {
     Examples,
     /// For each engine, the Lua modules: their suites and examples, in a real interpreter
     Modules,
+    /// For each engine that LuaRocks is set up for: `luarocks make`, and the modules that it installs
+    Rocks,
 }
 
 impl Options {
@@ -120,6 +122,10 @@ fn whole_engine(steps: &mut Steps, options: &Options, engine: Engine) -> Result<
     }
     if options.wants(Part::Modules) {
         with_command(steps, engine, "modules", suites::check)?;
+    }
+    if options.wants(Part::Rocks) {
+        let again = format!("cargo xtask test {engine} --only rocks");
+        steps.run(&format!("{engine}: rocks"), &again, || rocks::check(engine))?;
     }
     Ok(())
 }
