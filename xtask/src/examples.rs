@@ -1,7 +1,6 @@
 //! The examples that do not end by themselves: each must be stopped by the limit it is run under.
 //!
-//! - `runaway`: `--timeout 200ms`. Stopped by a hook, with a traceback; where no hook reaches yet (some finalizers), the
-//!   command ends the process after the grace time, and says so.
+//! - `runaway`: `--timeout 200ms`. Stopped by a hook, with a traceback.
 //! - `memory`: `--memory 64M`, with a timeout as a second net.
 //! - `stuck`: inside one C function or system call, so it is the grace time that ends them.
 //!
@@ -50,10 +49,7 @@ pub fn check(leash: &Leash) -> Result<()> {
         .map(|file| stop(leash, file, start))
         .collect::<Result<Vec<_>>>()?;
     let by_grace = stopped.iter().filter(|run| run.by_grace);
-    let unexpected: Vec<&str> = by_grace
-        .map(|run| run.name.as_str())
-        .filter(|name| !needs_grace(name))
-        .collect();
+    let unexpected: Vec<&str> = by_grace.map(|run| run.name.as_str()).collect();
     let (number, unexpected) = (stopped.len(), unexpected.join(", "));
     println!("{number} runaway scripts were stopped. How long after the limit, in ms:\n");
     println!("{}", summary(&[(leash.engine, stopped)]));
@@ -130,11 +126,6 @@ pub fn stop(leash: &Leash, file: &Path, start: Duration) -> Result<Stopped> {
         late: milliseconds(outcome.wall) - milliseconds(TIMEOUT) - milliseconds(start),
         by_grace,
     })
-}
-
-/// Where no hook reaches the script yet, so that its process may be ended instead.
-fn needs_grace(name: &str) -> bool {
-    name.contains("finalizer")
 }
 
 /// The Markdown table of what was measured for each engine.

@@ -19,7 +19,7 @@ use crate::args::{Program, RunOptions};
 use crate::arguments::Arguments;
 use crate::interpreter::Job;
 use crate::plan::{Plan, View};
-use crate::{exit, interpreter, signals, stdio, stop, stuck};
+use crate::{exit, interpreter, newstate, signals, stdio, stop, stuck};
 use leash::{Limits, Reason, Stop, Vm};
 
 /// Runs what `options` ask for and returns the exit code.
@@ -28,8 +28,7 @@ pub fn run(arguments: &Arguments, options: RunOptions) -> c_int {
     let plan = Plan::new(*arguments, &options);
     stuck::prepare(script.clone(), options.clone());
     let placeholders = stdio::Placeholders::take();
-    // SAFETY: makes a state, or none.
-    let l = unsafe { ffi::luaL_newstate() };
+    let l = newstate::new();
     if l.is_null() {
         stdio::message("cannot create state: not enough memory");
         return exit::LUA_ERROR;

@@ -37,6 +37,18 @@ pub unsafe fn c_message(message: *const c_char) {
     }
 }
 
+/// Prints this and nothing else, and flushes: `lua_writestringerror`.
+///
+/// # Safety
+/// `text` is a C string.
+pub unsafe fn error_text(text: *const c_char) {
+    // SAFETY: as in `c_message`.
+    unsafe {
+        libc::fputs(text, stderr);
+        libc::fflush(stderr);
+    }
+}
+
 /// Prints `leash: MESSAGE` and flushes. No Lua error can pass through here, so this may own memory.
 pub fn message(text: &str) {
     message_bytes(text.as_bytes());

@@ -1,7 +1,7 @@
 //! The last resort: a script that does not come back.
 //!
 //! A C function that computes for ever, or a system call that waits for ever, never returns to Lua, so nothing inside the
-//! process can stop it in order; on LuaJIT neither can a finalizer be stopped. When the engine reports that a stop has been unanswered for the grace period, the process
+//! process can stop it in order. When the engine reports that a stop has been unanswered for the grace period, the process
 //! is ended here, from the engine's timer thread, while the stuck thread goes on. So nothing here may wait for
 //! anything: the message goes past the C library's locks, and unwritten output gets a moment and no more.
 

@@ -10,9 +10,6 @@ use std::time::{Duration, Instant};
 use libc::{SIGINT, SIGTERM};
 use support::{Folder, Outcome, leash, outcome};
 
-/// No hook runs in LuaJIT's finalizers, so they end with the process.
-const JIT: bool = cfg!(feature = "luajit");
-
 /// Runs `code` from a file `x.lua` with these options.
 fn script(name: &str, options: &[&str], code: &str) -> Outcome {
     let folder = Folder::new(name);
@@ -221,11 +218,7 @@ fn finalizers_at_the_end_are_limited() {
                 getmetatable(u).__gc = function() print('begun') while true do end end\n";
     let got = script("finalizer", &["--timeout", "200ms"], code);
     assert_eq!((got.code, &*got.stdout), (124, "begun\n"), "{}", got.stderr);
-    let message = if JIT {
-        "leash: x.lua has reached its limit (timeout 200ms), but after "
-    } else {
-        "leash: x.lua stopped: timeout of 200ms reached after 0.2"
-    };
+    let message = "leash: x.lua stopped: timeout of 200ms reached after 0.2";
     assert!(got.stderr.starts_with(message), "{}", got.stderr);
 }
 
@@ -426,9 +419,8 @@ fn finalizers_after_a_signal_have_the_grace_period() {
     let (got, stderr) = end(child);
     assert_eq!(got, Some(130), "{stderr}");
     assert!(started.elapsed() < Duration::from_secs(5));
-    // One stop, one message; and another where the finalizer had to go with the process.
-    let messages = if JIT { 2 } else { 1 };
-    assert_eq!(stderr.matches("leash:").count(), messages, "{stderr}");
+    // One stop, one message.
+    assert_eq!(stderr.matches("leash:").count(), 1, "{stderr}");
 }
 
 #[test]

@@ -58,7 +58,15 @@ impl Guest {
     ///
     /// # Safety
     /// As [`attach`](Guest::attach).
+    #[inline]
     pub unsafe fn of(l: *mut lua_State) -> Option<Guest> {
+        // SAFETY: by the caller.
+        let (f, ud) = unsafe { sys::allocator(l) };
+        if f as usize == crate::alloc::allocate as *const () as usize {
+            // Our allocator's user data is the state: the way of every resume.
+            let state = NonNull::new(ud.cast())?;
+            return Some(Guest { state });
+        }
         crate::hook::state_of(l).map(|s| Guest {
             state: NonNull::from(s),
         })
@@ -101,7 +109,7 @@ impl Guest {
 
     /// Bytes in use by the state.
     pub fn memory(&self) -> usize {
-        self.state().used.get()
+        self.state().memory.used.get()
     }
 
     /// Why the innermost open call has to end, if it has.

@@ -9,24 +9,21 @@
 //! **The hook allocates nothing in Lua** (DESIGN section 4, rule 2): an allocation can run a collector step, hence finalizers,
 //! inside the hook. The error is a light userdata. The trace goes into memory of our own.
 //!
-//! **No message handler runs for it.** `lua_error` inside a hook calls the script's `xpcall` handler with hooks off: an endless
-//! handler would be out of reach. So `errfunc` is cleared first; where its place is not known, and on LuaJIT, the error is a
-//! failed allocation, for which no handler is called (manual of `lua_pcall`).
-//!
-//! **Finalizers and the script's own hooks** run with hooks off. A stop that stays unanswered switches `allowhook` on for all
-//! coroutines; after that the next instruction of the finalizer meets the hook.
+//! **How it is raised** so that no message handler runs for it is in [`crate::raise`]; **finalizers and the script's own hooks**, where
+//! no hook runs, in [`crate::hookless`].
 //!
 //! **The user's own hook** is saved in the coroutine's entry when ours goes in and put back when ours comes out. The handler may
 //! land inside the user's own `lua_sethook`: then what it saves is torn, and the rest of that call's stores come after ours. Field by
 //! field: what is not ours any more was stored later, and is the user's; what is still ours was stored before, and is in the copy.
 
 use crate::coroutines::{Entry, SavedHook};
+use crate::raise::{raise, throw};
 use crate::record::RECOUNT_STEP;
 use crate::record::{RECORDS, Record, thread_identity};
 use crate::request::{CHECK, RECOUNT, TARGETS, WATCH};
 use crate::state::State;
 use crate::sys::{self, lua_Debug, lua_State};
-use crate::{alloc, trace};
+use crate::{alloc, hookless, trace};
 use std::ffi::{CStr, c_int, c_void};
 use std::sync::atomic::Ordering;
 use watchdog::{Ticks, poke::Thread};
@@ -34,14 +31,11 @@ use watchdog::{Ticks, poke::Thread};
 /// The function that `lua_sethook` gets from us.
 pub const HOOK: sys::Hook = hook;
 
-/// Unanswered deliveries after which hooks are switched on where they are off.
+/// Deliveries of the same stop after which hooks are switched on where they are off.
 const PATIENCE: u32 = 3;
 
 /// More instructions than any interpreter runs in a microsecond.
 const UNSEEN_PER_US: i64 = 1000;
-
-/// What a stop looks like to a script that catches it: a light userdata of this address.
-static SENTINEL: u8 = 0;
 
 /// Whether a hook that `lua_gethook` returned is the one that Leash sets. For hosts, debuggers and tests that look at hooks.
 pub fn is_our_hook(hook: sys::Hook) -> bool {
@@ -208,8 +202,8 @@ unsafe fn set_on(
             Some(was) => entry.saved.set(Some(merge(was, now))),
         }
         sys::set_hook(co, Some(HOOK), mask, count);
-        if switch_on && let Some(offset) = state.layout.get().allowhook {
-            co.cast::<u8>().add(offset).write_volatile(1);
+        if switch_on {
+            hookless::switch_on(state, co);
         }
     }
 }
@@ -321,7 +315,7 @@ unsafe extern "C-unwind" fn hook(l: *mut lua_State, ar: *mut lua_Debug) {
         unsafe { sys::set_hook(l, None, 0, 0) };
         return;
     };
-    state.unanswered.set(0);
+    hookless::settle(state);
     // SAFETY: `ar` is what Lua passes to hooks; `l` runs here.
     let counted = unsafe {
         (*ar).event == sys::LUA_HOOKCOUNT && sys::lua_gethookmask(l) == sys::LUA_MASKCOUNT
@@ -339,6 +333,8 @@ unsafe extern "C-unwind" fn hook(l: *mut lua_State, ar: *mut lua_Debug) {
         // SAFETY: as above.
         unsafe { throw(state, l) };
     }
+    // Not before: coroutines that die by a stop as fast as a finalizer makes them say nothing of the finalizer.
+    state.unanswered.set(0);
     let (_, entry) = hooked_at(state, l);
     let interrupted = entry
         .and_then(|e| e.target.get())
@@ -392,64 +388,11 @@ unsafe fn go_on(state: &State, l: *mut lua_State, entry: Option<&Entry>) {
     }
 }
 
-/// Ends what `l` runs, up to the next `pcall`, `resume` or boundary.
-unsafe fn raise(state: &State, l: *mut lua_State) {
-    if state.traceback.borrow().is_empty() {
-        trace::capture(state, l, &mut state.traceback.borrow_mut());
-    }
-    // SAFETY: by the caller.
-    unsafe { throw(state, l) };
-}
-
-/// Raises an error that no message handler sees, and leaves the hook set.
-///
-/// # Safety
-/// `l` runs this hook.
-unsafe fn throw(state: &State, l: *mut lua_State) {
-    // SAFETY: `l` runs this hook, so it is live and has LUA_MINSTACK free slots. Writing `errfunc`: the place was verified
-    // when the state was attached; zero means "no handler", and whoever set a handler restores it on the way out.
-    unsafe {
-        // Once more, from a safe place: 5.4 and 5.5 may have lost the trap of an outer frame to the signal.
-        sys::set_hook(l, Some(HOOK), sys::MASK_ALL, 1);
-        // A coroutine that dies by this error keeps `allowhook` as it is now, inside a hook; its `__close` methods would run with
-        // hooks off. No Lua code runs before the error is caught.
-        if let Some(offset) = state.layout.get().allowhook {
-            l.cast::<u8>().add(offset).write_volatile(1);
-        }
-        if let Some(offset) = state.layout.get().errfunc {
-            l.byte_add(offset).cast::<isize>().write_volatile(0);
-        } else {
-            fail_an_allocation(state, l);
-        }
-        sys::lua_pushlightuserdata(l, (&raw const SENTINEL).cast_mut().cast());
-        sys::lua_error(l);
-    }
-}
-
-/// Raises a memory error, unless the allocator is no longer ours: then it returns.
-unsafe fn fail_an_allocation(state: &State, l: *mut lua_State) {
-    if !state.allocator_is_ours() {
-        return;
-    }
-    // SAFETY: as `raise`. With the collector stopped no step runs inside this allocation (and before 5.4 no collection when it
-    // fails); the boundary starts it again.
-    unsafe {
-        if !state.collector_stopped.get() && sys::gc(l, sys::COLLECTOR_IS_RUNNING) != 0 {
-            sys::gc(l, sys::LUA_GCSTOP);
-            state.collector_stopped.set(true);
-        }
-        state.refuse_next.set(true);
-        sys::lua_newuserdata(l, 64);
-        state.refuse_next.set(false);
-        sys::lua_settop(l, -2);
-    }
-}
-
 /// The attached state that `l` belongs to: by the allocator's user data, or, if a host has changed the allocator, by the registry.
 pub fn state_of(l: *mut lua_State) -> Option<&'static State> {
     // SAFETY: `l` runs the hook that asks.
     let (f, ud) = unsafe { sys::allocator(l) };
-    if f as usize == alloc::allocate as *const () as usize {
+    if alloc::is_ours(f) {
         // SAFETY: our allocator's user data is the state, which lives as long as the allocator is in force.
         return Some(unsafe { &*ud.cast::<State>() });
     }
@@ -490,7 +433,7 @@ pub fn trace_from_allocator(state: &State, block: *const c_void) {
 /// # Safety
 /// As after `lua_pcall`: the error object of a status other than 0 is on the stack of `l`.
 pub unsafe fn memory_ran_out(state: &State, l: *mut lua_State, status: c_int) -> bool {
-    if status == 0 || state.refusals.get() == 0 {
+    if status == 0 || !state.memory.has_refused() {
         return false;
     }
     // SAFETY: by the caller. A string is read in place; nothing is converted.

@@ -1,6 +1,6 @@
-//! Three places inside a `lua_State`, found at run time.
+//! Places inside a `lua_State`, found at run time.
 //!
-//! Most of Leash needs the C API alone. Three facts it does not tell, and no header may be trusted for (hosts build Lua with their
+//! Most of Leash needs the C API alone. A few facts it does not tell, and no header may be trusted for (hosts build Lua with their
 //! own settings): so each place is found by watching what known calls do to the bytes of a state, must be the only place that
 //! fits, and is `None` otherwise. What depends on it then takes the way around that is named here.
 //!
@@ -8,6 +8,7 @@
 //! |---|---|---|---|---|
 //! | `errfunc` | stack offset of the message handler in force | is 0 in `lua_pcall(.., 0)`, grows by one slot with each index | an error of ours must not call the script's handler: inside a hook it would run with hooks off, and could loop for ever | the allocator fails once: a memory error calls no handler (manual of `lua_pcall`), but from 5.2 on costs a full collection |
 //! | `allowhook` | whether hooks run | is 1 outside a hook, 0 inside | ending an endless finalizer or user hook | such code outlives its limit (`leash run` then ends the process) |
+//! | `hookmask` | LuaJIT's `allowhook`, of the whole state | [`crate::hookmask`] | the same | the same |
 //! | `jump` | the innermost C frame that catches errors (`errorJmp`, LuaJIT `cframe`) | points into the C stack between two frames of ours | the order in which coroutines resumed each other, for tracebacks | only the running coroutine is shown |
 //!
 //! Rejected: struct definitions for each version. There are LuaJIT's two pointer sizes, distributions' patches and
@@ -15,6 +16,7 @@
 
 use crate::state::State;
 use crate::sys::{self, lua_State};
+use crate::{hookless, hookmask};
 use std::ffi::{c_int, c_void};
 
 /// What was found: offsets in bytes from the `lua_State` pointer.
@@ -26,6 +28,8 @@ pub struct Layout {
     pub allowhook: Option<usize>,
     /// A pointer, the low bits of which may be flags.
     pub jump: Option<usize>,
+    /// LuaJIT: a byte behind the main state.
+    pub hookmask: Option<usize>,
     /// 5.1 only: the pointer to the global state, by which a coroutine is recognised.
     pub global: Option<usize>,
 }
@@ -93,8 +97,13 @@ pub unsafe fn learn(state: &State, l: *mut lua_State) -> c_int {
         // SAFETY: by the caller.
         ..unsafe { crate::coroutines::SavedHook::of(l) }
     };
-    // SAFETY: `take_samples` takes a learner.
-    let status = unsafe { sys::protected(l, take_samples, (&raw mut learner).cast()) };
+    // SAFETY: `take_samples` takes a learner, `prepare` a layout.
+    let status = unsafe {
+        match sys::protected(l, take_samples, (&raw mut learner).cast()) {
+            0 => sys::protected(l, prepare, (&raw mut layout).cast()),
+            status => status,
+        }
+    };
     // SAFETY: by the caller.
     unsafe { sys::set_hook(l, saved.hook, saved.mask, saved.count) };
     if status == 0 {
@@ -194,6 +203,19 @@ unsafe extern "C-unwind" fn find_coroutine(l: *mut lua_State) -> c_int {
     // Coroutines that are older than us: the collector's list starts at the one that was just made.
     // SAFETY: the list is walked on the state's own thread, between two operations of Lua.
     unsafe { crate::older::adopt(state, co) };
+    0
+}
+
+/// What else [`crate::hookless`] needs. **longjmp**: may raise; nothing here owns anything.
+unsafe extern "C-unwind" fn prepare(l: *mut lua_State) -> c_int {
+    // SAFETY: `learn` passed a layout, which lives in its frame, and saves the hook. A C function has LUA_MINSTACK free slots.
+    unsafe {
+        let layout = &mut *sys::lua_touserdata(l, 1).cast::<Layout>();
+        if cfg!(feature = "luajit") {
+            layout.hookmask = hookmask::find(l);
+        }
+        hookless::plant(l);
+    }
     0
 }
 

@@ -10,8 +10,10 @@ use crate::coroutines::{Coroutines, Entry};
 use crate::guest::InterruptFn;
 use crate::home::Stack;
 use crate::hook;
+use crate::hookless::{self, Hookless};
 use crate::layout::Layout;
 use crate::limits::Reason;
+use crate::memory::Memory;
 use crate::record::{RECOUNT_STEP, Record, thread_identity};
 use crate::request::{CHECK, INTERRUPT, KILL, RECOUNT};
 use crate::scope::Scope;
@@ -47,19 +49,8 @@ pub struct State {
     /// Places found in a `lua_State`.
     pub layout: Cell<Layout>,
 
-    base: (sys::lua_Alloc, *mut c_void),
-    /// Bytes in use.
-    pub used: Cell<usize>,
-    /// Bytes at which growth is refused.
-    pub memory_limit: Cell<usize>,
-    /// The next growth is refused: an error of ours ([`hook`]).
-    pub refuse_next: Cell<bool>,
-    /// Growth refused so far in this call; the last one's size, and bytes in use then.
-    pub refusals: Cell<u32>,
-    /// See `refusals`.
-    pub last_refusal: Cell<Option<(usize, usize)>>,
-    /// The memory limit has been reached for good.
-    pub over_memory: Cell<bool>,
+    /// Its memory, and the host's allocator.
+    pub memory: Memory,
 
     /// The innermost open scope, and the coroutine in which it was opened.
     pub scope: Cell<*const Scope>,
@@ -73,8 +64,10 @@ pub struct State {
     pub recounted: Cell<Ticks>,
     /// Our hook may be set somewhere.
     pub hooked: Cell<bool>,
-    /// Deliveries since the hook last ran.
+    /// Deliveries since the hook last found nothing to stop.
     pub unanswered: Cell<u32>,
+    /// Where hooks have been switched on.
+    pub hookless: Hookless,
     /// Where the code was when it was stopped; filled once for each stop.
     pub traceback: RefCell<String>,
     /// The collector was stopped by us, to raise an error.
@@ -132,13 +125,7 @@ impl State {
             coroutine_size: Cell::new(usize::MAX),
             coroutine_offset: Cell::new(0),
             layout: Cell::new(Layout::default()),
-            base,
-            used: Cell::new(used),
-            memory_limit: Cell::new(usize::MAX),
-            refuse_next: Cell::new(false),
-            refusals: Cell::new(0),
-            last_refusal: Cell::new(None),
-            over_memory: Cell::new(false),
+            memory: Memory::new(base, used),
             scope: Cell::new(ptr::null()),
             scope_state: Cell::new(ptr::null_mut()),
             delivered: Cell::new(false),
@@ -146,6 +133,7 @@ impl State {
             recounted: Cell::new(Ticks::from_nanos(0)),
             hooked: Cell::new(false),
             unanswered: Cell::new(0),
+            hookless: Hookless::default(),
             traceback: RefCell::new(String::new()),
             collector_stopped: Cell::new(false),
             learning: Cell::new(false),
@@ -172,16 +160,6 @@ impl State {
 
     // --- the allocator's side ---
 
-    /// Calls the host's allocator.
-    ///
-    /// # Safety
-    /// As `lua_Alloc`.
-    #[inline]
-    pub unsafe fn pass_on(&self, block: *mut c_void, osize: usize, nsize: usize) -> *mut c_void {
-        // SAFETY: by the caller; the pair came from `lua_getallocf`.
-        unsafe { (self.base.0)(self.base.1, block, osize, nsize) }
-    }
-
     /// Puts our allocator in front of the host's.
     ///
     /// # Safety
@@ -199,7 +177,25 @@ impl State {
     pub unsafe fn unwrap_allocator(&self) {
         if self.allocator_is_ours() {
             // SAFETY: by the caller.
-            unsafe { sys::lua_setallocf(self.main.get(), self.base.0, self.base.1) };
+            unsafe {
+                let (f, ud) = self.memory.base();
+                sys::lua_setallocf(self.main.get(), f, ud);
+            }
+        }
+    }
+
+    /// Stops the collector until the boundary has control.
+    ///
+    /// # Safety
+    /// The state is live, on this thread. Allowed in a hook: it sets a word.
+    pub unsafe fn stop_collector(&self) {
+        let main = self.main.get();
+        // SAFETY: by the caller.
+        unsafe {
+            if !self.collector_stopped.get() && sys::gc(main, sys::COLLECTOR_IS_RUNNING) != 0 {
+                sys::gc(main, sys::LUA_GCSTOP);
+                self.collector_stopped.set(true);
+            }
         }
     }
 
@@ -207,8 +203,7 @@ impl State {
     pub fn allocator_is_ours(&self) -> bool {
         // SAFETY: `main` is live (it is null otherwise, and callers look).
         let (f, ud) = unsafe { sys::allocator(self.main.get()) };
-        f as usize == alloc::allocate as *const () as usize
-            && ud.cast_const().cast() == ptr::from_ref(self)
+        alloc::is_ours(f) && ud.cast_const().cast() == ptr::from_ref(self)
     }
 
     /// The block that holds the main state is being freed.
@@ -333,9 +328,7 @@ impl State {
         } else if scope.cpu_until != u64::MAX {
             self.publish_clock();
         }
-        self.refusals.set(0);
-        self.last_refusal.set(None);
-        self.over_memory.set(false);
+        self.memory.begin();
         self.scope_state.set(l);
         self.rehooking.set(true);
         compiler_fence(Ordering::SeqCst);
@@ -380,8 +373,8 @@ impl State {
         let scope = unsafe { self.scope.get().as_ref() };
         let deadline = scope.map_or(Ticks::NEVER, |s| s.earliest);
         let cpu = scope.map_or(u64::MAX, |s| s.cpu_earliest);
-        self.memory_limit
-            .set(scope.map_or(usize::MAX, |s| s.memory_least));
+        self.memory
+            .set_limit(scope.map_or(usize::MAX, |s| s.memory_least));
         record
             .deadline
             .store(deadline.as_nanos(), Ordering::Relaxed);
@@ -458,8 +451,8 @@ impl State {
                 // SAFETY: the state is live, on its thread; this sets a word.
                 unsafe { sys::gc(self.main.get(), sys::LUA_GCRESTART) };
             }
-            self.over_memory.set(false);
-            self.refuse_next.set(false);
+            hookless::forget(self);
+            self.memory.settle();
         }
         self.publish();
         goes_on

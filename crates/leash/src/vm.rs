@@ -1,6 +1,5 @@
 //! Attaching to a state, calling under limits, and stopping from elsewhere: the API of the engine.
 
-use crate::hook;
 use crate::layout;
 use crate::limits::{Limits, Reason, Stop};
 use crate::record::{RECORDS, Record, StuckFn, after_fork};
@@ -10,6 +9,7 @@ use crate::sentinel;
 use crate::slab::Place;
 use crate::state::State;
 use crate::sys::{self, lua_State};
+use crate::{hook, hookless};
 use std::ffi::{CStr, c_int};
 use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
@@ -142,7 +142,7 @@ impl Vm {
 
     /// Bytes in use by the state.
     pub fn memory(&self) -> usize {
-        self.state().used.get()
+        self.state().memory.used.get()
     }
 
     /// Calls `stuck` on the timer thread, once, when a stop has been asked for and code does not come back for `grace`: it is in
@@ -170,7 +170,7 @@ impl Vm {
         let (base, scope) = unsafe {
             (
                 sys::lua_gettop(l) - nargs - 1,
-                Scope::new(limits, state.scope.get(), state.used.get()),
+                Scope::new(limits, state.scope.get(), state.memory.used.get()),
             )
         };
         if scope.depth > MOST_NESTED {
@@ -222,7 +222,7 @@ impl Vm {
             return None;
         }
         // SAFETY: no scope is open.
-        let scope = unsafe { Scope::new(limits, ptr::null(), state.used.get()) };
+        let scope = unsafe { Scope::new(limits, ptr::null(), state.memory.used.get()) };
         state.closing.set(true);
         state.enter(&scope, main);
         // SAFETY: by the caller. The allocator sees the main block go (on LuaJIT, the sentinel tells).
@@ -256,7 +256,7 @@ impl Vm {
             reason,
             elapsed: Ticks::now().since(scope.started),
             cpu,
-            memory: state.used.get(),
+            memory: state.memory.used.get(),
             limit: limits.describe(reason),
             traceback,
             enclosing,
@@ -277,6 +277,7 @@ impl Drop for Vm {
             // SAFETY: by the contract of `attach`: the state is live, on this thread, and no call is open.
             unsafe {
                 sentinel::uproot(main);
+                hookless::uproot(main);
                 state.unwrap_allocator();
                 if state.interpreted.get() {
                     sys::compile_again(main);
@@ -328,7 +329,7 @@ pub(crate) unsafe fn attach_state(l: *mut lua_State) -> Result<Vm, AttachError> 
     // SAFETY: by the caller.
     let main = unsafe { main_of(l) }.ok_or(AttachError::Coroutine)?;
     // SAFETY: by the caller.
-    if unsafe { sys::allocator(main) }.0 as usize == crate::alloc::allocate as *const () as usize {
+    if crate::alloc::is_ours(unsafe { sys::allocator(main) }.0) {
         return Err(AttachError::Attached);
     }
     let place = RECORDS.take();

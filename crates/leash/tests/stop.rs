@@ -163,16 +163,81 @@ const ENDLESS: &[(&str, &str)] = &[
     ),
 ];
 
-/// Code that runs with hooks off: PUC Lua only, LuaJIT keeps the fact elsewhere (an issue of its own).
+/// Code that runs with hooks off. `fin(f)` has `f` called as a finalizer, now.
 const WITHOUT_HOOKS: &[(&str, &str)] = &[
-    ("endless hook", "debug.sethook(function() while true do end end, '', 1) local x = 0 while true do x = x + 1 end"),
-    ("endless finalizer", "local function gc() while true do end end
-        if newproxy then getmetatable(newproxy(true)).__gc = gc else setmetatable({}, {__gc = gc}) end
-        collectgarbage() collectgarbage() while true do end"),
-    ("finalizers for ever", "local function gc() while true do end end
-        while true do if newproxy then getmetatable(newproxy(true)).__gc = gc else setmetatable({}, {__gc = gc}) end
-        collectgarbage() end"),
+    (
+        "endless hook",
+        "debug.sethook(spin, '', 1) local x = 0 while true do x = x + 1 end",
+    ),
+    ("endless finalizer", "fin(spin) while true do end"),
+    ("finalizers for ever", "while true do fin(spin) end"),
+    (
+        "a hook that catches",
+        "debug.sethook(function() while true do pcall(spin) end end, '', 1) local x = 0 while true do x = x + 1 end",
+    ),
+    (
+        "a finalizer that catches",
+        "fin(function() while true do pcall(spin) end end) while true do end",
+    ),
+    (
+        "finalizers that catch",
+        "while true do fin(function() while true do pcall(spin) end end) end",
+    ),
+    (
+        "a finalizer that catches at many depths",
+        "local f = spin for i = 1, 30 do local g = f f = function() while true do pcall(g) end end end fin(f)",
+    ),
+    (
+        "a finalizer that catches deep down",
+        "local function down(n) if n == 0 then while true do pcall(spin) end end return 1 + down(n - 1) end
+        fin(function() down(2000) end) while true do end",
+    ),
+    (
+        "a finalizer that handles",
+        "fin(function() while true do xpcall(spin, spin) end end) while true do end",
+    ),
+    (
+        "a finalizer that makes coroutines",
+        "fin(function() while true do pcall(coroutine.wrap(function() while true do pcall(spin) end end)) end end)
+        while true do end",
+    ),
+    (
+        "a finalizer that makes coroutines inside",
+        "fin(function() while true do pcall(function() coroutine.wrap(function() while true do pcall(spin) end end)() end) end end)
+        while true do end",
+    ),
+    (
+        "a finalizer that resumes what it has made",
+        "fin(function() local t = {} for i = 1, 1000 do t[i] = coroutine.create(spin) end
+            while true do for i = 1, 1000 do pcall(coroutine.resume, t[i]) end end end) while true do end",
+    ),
+    (
+        "a finalizer in a coroutine",
+        "coroutine.wrap(function() fin(function() while true do pcall(spin) end end) end)() while true do end",
+    ),
+    (
+        "a finalizer that allocates",
+        "fin(function() while true do pcall(function() local t = {} while true do t = {t, {}} if #t > 1e3 then t = {} end end end) end end)
+        while true do end",
+    ),
+    (
+        "a hook in a finalizer",
+        "fin(function() debug.sethook(function() while true do pcall(spin) end end, '', 1) while true do pcall(spin) end end)
+        while true do end",
+    ),
+    (
+        "a finalizer with variables to be closed",
+        "local f = (loadstring or load)('local c = setmetatable({}, {__close = spin}) while true do pcall(function() local x <close> = c spin() end) end')
+        fin(f or spin) while true do end",
+    ),
 ];
+
+const HELPERS: &str = "
+    function spin() while true do end end
+    function fin(f)
+        if newproxy then getmetatable(newproxy(true)).__gc = f else setmetatable({}, {__gc = f}) end
+        collectgarbage() collectgarbage()
+    end";
 
 fn stops(lua: &Lua, name: &str, code: &str) {
     let stop = match lua.run(code, &timeout(30)) {
@@ -219,12 +284,59 @@ fn endless_code_inside_a_coroutine() {
 
 #[test]
 fn hooks_off_does_not_help() {
-    if cfg!(feature = "luajit") {
-        return; // finalizers and hooks there: hookmask bits, not looked for yet
-    }
     for (name, code) in WITHOUT_HOOKS {
-        stops(&Lua::new(), name, code);
+        let lua = Lua::new();
+        lua.ok(HELPERS);
+        stops(&lua, name, code);
+        assert_collects(&lua, name);
     }
+}
+
+#[test]
+fn hooks_off_does_not_help_again_and_again_in_one_state() {
+    let lua = Lua::new();
+    lua.ok(HELPERS);
+    for round in 0..3 {
+        for (name, code) in WITHOUT_HOOKS {
+            lua.ok("debug.sethook()");
+            stops(&lua, &format!("{name}, round {round}"), code);
+        }
+        assert_collects(&lua, "all");
+    }
+}
+
+/// A stop in a finalizer has left the collector and the hooks as they were.
+fn assert_collects(lua: &Lua, name: &str) {
+    let code = "debug.sethook()
+        local done, events = 0, 0
+        for i = 1, 100 do fin(function() done = done + 1 end) end
+        local before = collectgarbage('count')
+        for i = 1, 2e5 do local t = {i} end
+        local grown = collectgarbage('count') - before
+        debug.sethook(function() events = events + 1 end, '', 1)
+        for i = 1, 100 do local x = i end
+        local mine = select(2, debug.gethook())
+        debug.sethook()
+        fin(function() end)
+        return done .. ' ' .. tostring(grown < 5000) .. ' ' .. tostring(events > 50) .. tostring(mine)";
+    let got = lua.ok(code);
+    assert_eq!(got, "100 true true", "{name}: unhealthy afterwards");
+}
+
+#[test]
+fn a_finalizer_that_catches_does_not_get_past_the_memory_limit() {
+    let lua = Lua::new();
+    lua.ok(HELPERS);
+    let limits = timeout(50).memory(200_000);
+    let code = "fin(function() while true do pcall(spin) end end) while true do end";
+    let stop = lua.run(code, &limits).unwrap_err();
+    assert_eq!(stop.reason, Reason::Timeout);
+    let code = "local t = {} for i = 1, 1e7 do t[i] = {} end";
+    let stop = lua
+        .run(code, &limits.clone().timeout(ms(60_000)))
+        .unwrap_err();
+    assert_eq!(stop.reason, Reason::Memory);
+    lua.assert_healthy();
 }
 
 #[test]
@@ -311,9 +423,6 @@ fn an_unlimited_call_has_no_hook() {
 
 #[test]
 fn finalizers_at_close_are_bounded() {
-    if cfg!(feature = "luajit") {
-        return; // as above: hooks are off there
-    }
     let lua = Lua::new();
     lua.ok("keep = {} for i = 1, 5 do
         local function gc() while true do end end

@@ -1,0 +1,283 @@
+//! Finalizers and the script's own hooks: where no hook runs, and how a stop gets in all the same.
+//!
+//! Lua runs finalizers, and hooks themselves, with hooks off. An endless one would outlive every limit. So a delivery that goes
+//! unanswered switches hooks on ([`switch_on`]): `allowhook` in the coroutine, on LuaJIT the bit [`ACTIVE`] of `hookmask`
+//! in the global state. Both places are found at run time ([`crate::layout`], [`crate::hookmask`]). Then the next instruction meets the hook.
+//!
+//! **A finalizer that catches errors** is harder: `pcall` puts `allowhook` back to what it was when it was called, which is off, and
+//! the loop around it goes on unseen. The next delivery ends the next `pcall`, and so on for ever. But on its way out `luaD_pcall` first restores
+//! `allowhook`, and *then* gives back what the call had made the stack grow by: a call of our allocator, at just the right moment. So a
+//! delivery notes in which coroutines it found hooks off ([`Hookless`]); before the error is raised, [`provoke`] makes their stacks grow,
+//! and puts an allocator in force that switches hooks on in them whenever it is called ([`allocate`]); it goes again when the hook runs.
+//!
+//! | engine | what grows | who gives it back, after `allowhook` |
+//! |---|---|---|
+//! | 5.2 | the stack, by `lua_checkstack` | `luaD_shrinkstack` |
+//! | 5.3 to 5.5 | also the list of `CallInfo`, by nested calls | `luaE_shrinkCI` in `luaD_shrinkstack` |
+//! | 5.1 | the array of `CallInfo` beyond its limit, by a recursion that ends in `stack overflow` (this is the error, then) | `restore_stack_limit` |
+//! | LuaJIT | nothing needs to: a `pcall` that was made with hooks off leaves the bit alone (`FRAME_PCALLH` in `err_unwind`, `lj_err.c`) | |
+//!
+//! A finalizer that runs its endless code in coroutines, one after the other, is met by the same: it must make them, and the
+//! allocator is called for each.
+//!
+//! Only stops do that: a handler that goes on would run inside the user's hook.
+
+use crate::alloc;
+use crate::state::State;
+use crate::sys::{self, lua_State};
+use std::cell::Cell;
+use std::ffi::{c_int, c_void};
+use std::ptr;
+use std::sync::atomic::{Ordering, compiler_fence};
+
+/// LuaJIT: `HOOK_ACTIVE` in `lj_obj.h`, as [`crate::hookmask`] has seen it.
+pub const ACTIVE: u8 = 0x10;
+
+/// So many slots more than a finalizer needs: `luaD_shrinkstack` of 5.4 wants to see two thirds unused.
+const MANY_SLOTS: c_int = 4000;
+
+/// `luaE_shrinkCI` frees every second one of those that are not in use.
+const CALLS: c_int = 6;
+
+/// Most finalizers and hooks inside each other, one in each coroutine, that are known of at a time. The next delivery finds more.
+const MOST: usize = 8;
+
+/// The coroutines in which hooks were off when a stop was delivered.
+#[derive(Default)]
+pub struct Hookless {
+    known: [Cell<usize>; MOST],
+    count: Cell<usize>,
+    /// [`allocate`] is in force.
+    waiting: Cell<bool>,
+    /// [`provoke`] is at work.
+    provoking: Cell<bool>,
+}
+
+impl Hookless {
+    /// **Signal context.** The count last: who is interrupted in the middle of a look sees whole entries.
+    fn note(&self, co: *mut lua_State) {
+        let n = self.count.get();
+        if n < MOST && !self.knows(co) {
+            self.known[n].set(co as usize);
+            compiler_fence(Ordering::SeqCst);
+            self.count.set(n + 1);
+        }
+    }
+
+    fn knows(&self, co: *mut lua_State) -> bool {
+        self.each().any(|known| known == co)
+    }
+
+    fn each(&self) -> impl Iterator<Item = *mut lua_State> {
+        let known = self.known[..self.count.get()].iter();
+        known.map(|co| co.get() as *mut lua_State)
+    }
+}
+
+/// Switches hooks on in `co`. **Signal context**; owner thread.
+///
+/// # Safety
+/// `co` is a live, initialised coroutine of this state.
+pub unsafe fn switch_on(state: &State, co: *mut lua_State) {
+    // SAFETY: by the caller; both places were found inside the structs, and verified.
+    unsafe {
+        if let Some(allow) = allowhook(state, co)
+            && allow.read_volatile() == 0
+        {
+            allow.write_volatile(1);
+            state.hookless.note(co);
+        }
+        if let Some(mask) = hookmask(state) {
+            mask.write_volatile(mask.read_volatile() & !ACTIVE);
+        }
+    }
+}
+
+/// The hook of `l` is about to raise an error: from here on hooks are on, also where they were off.
+///
+/// **longjmp** on 5.1, where this may raise the error itself.
+///
+/// # Safety
+/// `l` runs our hook.
+pub unsafe fn before_an_error(state: &State, l: *mut lua_State) {
+    // SAFETY: `l` is live. A coroutine that dies by this error keeps `allowhook` as it is now, inside a hook; its `__close`
+    // methods would run with hooks off. No Lua code runs before the error is caught.
+    unsafe {
+        if let Some(allow) = allowhook(state, l) {
+            if state.hookless.count.get() != 0 && state.allocator_is_ours() {
+                // What runs here must not meet the hook.
+                allow.write_volatile(0);
+                provoke(state, l);
+            }
+            allow.write_volatile(1);
+        }
+        if let Some(mask) = hookmask(state) {
+            mask.write_volatile(mask.read_volatile() & !ACTIVE);
+        }
+    }
+}
+
+/// See the module's header.
+///
+/// # Safety
+/// As [`before_an_error`].
+unsafe fn provoke(state: &State, l: *mut lua_State) {
+    let ud = ptr::from_ref(state).cast_mut().cast();
+    // SAFETY: `l` runs our hook, so it has LUA_MINSTACK free slots. The state's record stays in place while it is attached. A
+    // coroutine that waits for another, as those do that are not `l`, may have its stack moved (`debug.getlocal` does that too).
+    unsafe {
+        state.hookless.waiting.set(true);
+        state.hookless.provoking.set(true);
+        sys::lua_setallocf(l, allocate, ud);
+        state.memory.exempt(true);
+        if cfg!(feature = "lua51") {
+            if state.hookless.knows(l) {
+                state.stop_collector();
+                sys::lua_pushlightuserdata(l, key());
+                sys::lua_rawget(l, sys::LUA_REGISTRYINDEX);
+                if sys::lua_type(l, -1) == sys::LUA_TFUNCTION {
+                    sys::lua_call(l, 0, 0); // raises
+                }
+                sys::lua_settop(l, -2);
+            }
+        } else {
+            for co in state.hookless.each() {
+                if is_alive(state, co) {
+                    sys::lua_checkstack(co, MANY_SLOTS);
+                }
+            }
+            sys::lua_pushcfunction(l, call_on);
+            sys::lua_pushinteger(l, CALLS as _);
+            sys::lua_call(l, 1, 0);
+        }
+        state.memory.exempt(false);
+        state.hookless.provoking.set(false);
+    }
+}
+
+/// Whether a coroutine that was noted is still there.
+fn is_alive(state: &State, co: *mut lua_State) -> bool {
+    co == state.main.get() || state.coroutines.get(co).is_some()
+}
+
+/// Calls itself so many times.
+unsafe extern "C-unwind" fn call_on(l: *mut lua_State) -> c_int {
+    // SAFETY: a C function has LUA_MINSTACK free slots.
+    unsafe {
+        let n = sys::lua_tointeger(l, 1);
+        if n > 1 {
+            sys::lua_pushcfunction(l, call_on);
+            sys::lua_pushinteger(l, n - 1);
+            sys::lua_call(l, 1, 0);
+        }
+    }
+    0
+}
+
+/// The allocator between an error of ours and the next hook.
+///
+/// # Safety
+/// As [`alloc::allocate`].
+#[inline(never)] // compared by address: it must have one
+pub unsafe extern "C" fn allocate(
+    ud: *mut c_void,
+    block: *mut c_void,
+    osize: usize,
+    nsize: usize,
+) -> *mut c_void {
+    // SAFETY: as in `alloc::allocate`. First this, for the state may be gone afterwards.
+    unsafe {
+        let state = &*ud.cast::<State>();
+        // Giving back comes after the growing, also where that has ended in an error.
+        let shrinks = !block.is_null() && nsize < osize;
+        if shrinks || !state.hookless.provoking.get() {
+            state.hookless.provoking.set(false);
+            for co in state.hookless.each() {
+                if is_alive(state, co)
+                    && let Some(allow) = allowhook(state, co)
+                {
+                    allow.write_volatile(1);
+                }
+            }
+        }
+        alloc::allocate(ud, block, osize, nsize)
+    }
+}
+
+/// The hook runs: the usual allocator again.
+pub fn settle(state: &State) {
+    if state.hookless.waiting.replace(false) {
+        state.hookless.provoking.set(false);
+        state.memory.exempt(false);
+        if state.allocator_is_ours() {
+            // SAFETY: the state is live (there is no main state otherwise, and then nobody gets here), on its thread.
+            unsafe { state.wrap_allocator() };
+        }
+    }
+}
+
+/// Nothing is to be stopped any more.
+pub fn forget(state: &State) {
+    settle(state);
+    state.hookless.count.set(0);
+}
+
+unsafe fn allowhook(state: &State, co: *mut lua_State) -> Option<*mut u8> {
+    // SAFETY: found inside a `lua_State`.
+    let place = |offset| unsafe { co.cast::<u8>().add(offset) };
+    state.layout.get().allowhook.map(place)
+}
+
+fn hookmask(state: &State) -> Option<*mut u8> {
+    // SAFETY: found behind the main state, in the same block.
+    let place = |offset| unsafe { state.main.get().cast::<u8>().add(offset) };
+    state.layout.get().hookmask.map(place)
+}
+
+static KEY: u8 = 0;
+
+fn key() -> *mut c_void {
+    (&raw const KEY).cast_mut().cast()
+}
+
+/// 5.1: keeps the function that recurses. **longjmp**: may raise for lack of memory.
+///
+/// # Safety
+/// `l` is live and has three free slots.
+pub unsafe fn plant(l: *mut lua_State) {
+    if cfg!(feature = "lua51") {
+        // SAFETY: by the caller. A chunk that does nothing but make a function.
+        unsafe {
+            sys::lua_pushlightuserdata(l, key());
+            let made = sys::luaL_loadstring(l, c"local function f() f() end return f".as_ptr())
+                == 0
+                && sys::lua_pcall(l, 0, 1, 0) == 0;
+            if made {
+                sys::lua_rawset(l, sys::LUA_REGISTRYINDEX);
+            } else {
+                sys::lua_settop(l, -3);
+            }
+        }
+    }
+}
+
+/// 5.1: forgets it.
+///
+/// # Safety
+/// As [`plant`].
+pub unsafe fn uproot(l: *mut lua_State) {
+    if cfg!(feature = "lua51") {
+        // SAFETY: by the caller. Only what is there is set to nil, which makes no table larger, so nothing is raised.
+        unsafe {
+            sys::lua_pushlightuserdata(l, key());
+            sys::lua_rawget(l, sys::LUA_REGISTRYINDEX);
+            let planted = sys::lua_type(l, -1) != sys::LUA_TNIL;
+            sys::lua_settop(l, -2);
+            if planted {
+                sys::lua_pushlightuserdata(l, key());
+                sys::lua_pushnil(l);
+                sys::lua_rawset(l, sys::LUA_REGISTRYINDEX);
+            }
+        }
+    }
+}

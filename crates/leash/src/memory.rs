@@ -1,0 +1,162 @@
+//! How much memory a state uses, how much it may, and what a refusal means.
+//!
+//! [`crate::alloc`] asks here before each growth, millions of times a second, so the usual answer must be one comparison: is what is in
+//! use, and the growth, below the **gate**? The gate is the limit; or zero while anything unusual goes on, and then the
+//! slow way looks at it all.
+//!
+//! **When memory has run out.** From 5.2 on Lua collects when it is refused, and asks once more for the same; only the second refusal is
+//! final and stops the call. 5.1 and LuaJIT do not collect there, so the first is. A call may be refused, collect, and go on
+//! many times: so the last refusal is remembered, and forgotten when the same request is granted.
+
+use crate::sys;
+use std::cell::Cell;
+use std::ffi::c_void;
+
+/// See the module's header.
+pub struct Memory {
+    /// The host's allocator.
+    base: (sys::lua_Alloc, *mut c_void),
+    /// Bytes in use.
+    pub used: Cell<usize>,
+    /// `limit`, or 0: see the module's header.
+    gate: Cell<usize>,
+    limit: Cell<usize>,
+    /// The next growth is refused: an error of ours ([`crate::hook`]).
+    refuse_next: Cell<bool>,
+    /// Growth is ours, and not limited.
+    exempt: Cell<bool>,
+    /// Growth refused so far in this call.
+    refusals: Cell<u32>,
+    /// The last one's size, and bytes in use then.
+    last_refusal: Cell<Option<(usize, usize)>>,
+    /// The limit has been reached for good.
+    over: Cell<bool>,
+}
+
+/// What to do with a request.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// Pass it on.
+    Granted,
+    /// Refuse it. Lua may collect and ask again.
+    Refused,
+    /// Refuse it: memory has run out.
+    RanOut,
+}
+
+impl Memory {
+    /// Around an allocator by which `used` bytes are in use.
+    pub fn new(base: (sys::lua_Alloc, *mut c_void), used: usize) -> Memory {
+        Memory {
+            base,
+            used: Cell::new(used),
+            gate: Cell::new(usize::MAX),
+            limit: Cell::new(usize::MAX),
+            refuse_next: Cell::new(false),
+            exempt: Cell::new(false),
+            refusals: Cell::new(0),
+            last_refusal: Cell::new(None),
+            over: Cell::new(false),
+        }
+    }
+
+    /// The host's allocator.
+    pub fn base(&self) -> (sys::lua_Alloc, *mut c_void) {
+        self.base
+    }
+
+    /// Calls the host's allocator.
+    ///
+    /// # Safety
+    /// As `lua_Alloc`.
+    #[inline(always)]
+    pub unsafe fn pass_on(&self, block: *mut c_void, osize: usize, nsize: usize) -> *mut c_void {
+        // SAFETY: by the caller; the pair came from `lua_getallocf`.
+        unsafe { (self.base.0)(self.base.1, block, osize, nsize) }
+    }
+
+    /// Whether `growth` is granted without a further look.
+    #[inline(always)]
+    pub fn is_plenty(&self, growth: usize) -> bool {
+        self.used.get().saturating_add(growth) <= self.gate.get()
+    }
+
+    /// The further look. `collects`: Lua collects when it is refused now, and asks again.
+    #[cold]
+    pub fn ask(&self, growth: usize, collects: impl FnOnce() -> bool) -> Answer {
+        if self.exempt.get() {
+            return Answer::Granted;
+        }
+        if self.refuse_next.replace(false) {
+            self.set_gate();
+            return Answer::Refused;
+        }
+        let used = self.used.get();
+        let last = self.last_refusal.get();
+        if used.saturating_add(growth) <= self.limit.get() {
+            // The same request again, and granted: the collection in between has helped, and the next refusal is a new one.
+            // (Others do not count: a script that catches the refusal of a string buffer, for which nothing is collected,
+            // allocates small things before it tries the same again.)
+            if last.is_some_and(|l| l.0 == growth) {
+                self.last_refusal.set(None);
+                self.set_gate();
+            }
+            return Answer::Granted;
+        }
+        self.refusals.set(self.refusals.get() + 1);
+        // The second request of the same size means that the collection in between has not helped enough.
+        self.last_refusal.set(Some((growth, used)));
+        self.set_gate();
+        let asked_twice = last.is_some_and(|l| l.0 == growth && used <= l.1);
+        if (asked_twice || !collects()) && !self.over.replace(true) {
+            Answer::RanOut
+        } else {
+            Answer::Refused
+        }
+    }
+
+    fn set_gate(&self) {
+        let unusual =
+            self.refuse_next.get() || self.exempt.get() || self.last_refusal.get().is_some();
+        self.gate.set(if unusual { 0 } else { self.limit.get() });
+    }
+
+    /// Growth beyond `bytes` in use is refused.
+    pub fn set_limit(&self, bytes: usize) {
+        self.limit.set(bytes);
+        self.set_gate();
+    }
+
+    /// A call begins: what was refused before is forgotten.
+    pub fn begin(&self) {
+        self.refusals.set(0);
+        self.last_refusal.set(None);
+        self.over.set(false);
+        self.set_gate();
+    }
+
+    /// Nothing is being stopped any more.
+    pub fn settle(&self) {
+        self.over.set(false);
+        self.refuse_next.set(false);
+        self.exempt.set(false);
+        self.set_gate();
+    }
+
+    /// Whether growth has been refused in this call.
+    pub fn has_refused(&self) -> bool {
+        self.refusals.get() != 0
+    }
+
+    /// Has the next growth refused, or no longer.
+    pub fn refuse_next(&self, yes: bool) {
+        self.refuse_next.set(yes);
+        self.set_gate();
+    }
+
+    /// Growth from now on is ours, and not limited; or that is over.
+    pub fn exempt(&self, yes: bool) {
+        self.exempt.set(yes);
+        self.set_gate();
+    }
+}
