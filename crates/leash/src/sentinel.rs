@@ -89,10 +89,15 @@ unsafe extern "C-unwind" fn closing(l: *mut lua_State) -> c_int {
             return 0;
         }
         let state = &*planted.cast::<*const State>().read();
-        // `lua_close` calls finalizers on the main state, from no frame, with the collector off. Inside a call of ours it is
+        // `lua_close` calls finalizers from no frame, with the collector off: on the main state, and since 2025 on a coroutine
+        // of LuaJIT's own (`gc_call_finalizer`), while the main state runs nothing. Inside a call of ours it is
         // `os.exit(true, true)` that closes the state, if at all: then the arena goes with the process.
-        let called_by_a_script = l != state.main.get()
-            || sys::lua_getstack(l, 1, &mut ar) != 0
+        let main = state.main.get();
+        if main.is_null() {
+            return 0; // detached, and nothing is left to do
+        }
+        let called_by_a_script = sys::lua_getstack(l, 1, &mut ar) != 0
+            || l != main && sys::lua_getstack(main, 0, &mut ar) != 0
             || sys::gc(l, sys::COLLECTOR_IS_RUNNING) != 0
             || !(state.scope.get().is_null() || state.closing.get());
         if called_by_a_script {

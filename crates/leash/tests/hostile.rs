@@ -263,6 +263,36 @@ fn a_script_cannot_name_a_wrong_main_state() {
     }
 }
 
+/// LuaJIT frees its arena in `lua_close` only if its own allocator is in force by then.
+#[test]
+fn closed_states_leave_no_memory_behind() {
+    let used = || {
+        let text = std::fs::read_to_string("/proc/self/statm").unwrap();
+        let pages: usize = text.split(' ').nth(1).unwrap().parse().unwrap();
+        pages * 4096
+    };
+    let round = || {
+        for _ in 0..100 {
+            let lua = lua();
+            lua.ok("t = {} for i = 1, 1000 do t[i] = {} end");
+            lua.close(&Limits::new());
+            // SAFETY: a state of its own, from the first use to the last.
+            unsafe {
+                let l = sys::luaL_newstate();
+                sys::luaL_openlibs(l);
+                Guest::attach(l).unwrap();
+                plain(l, c"t = {} for i = 1, 1000 do t[i] = {} end");
+                sys::lua_close(l);
+            }
+        }
+    };
+    round();
+    let before = used();
+    round();
+    let grown = used().saturating_sub(before);
+    assert!(grown < 100 * 50_000, "200 states left {grown} bytes");
+}
+
 /// LuaJIT: called as the body of a coroutine, the finalizer had no frame above it.
 #[test]
 fn the_sentinel_cannot_be_called_by_a_script() {
