@@ -119,11 +119,7 @@ pub unsafe fn open_libraries(l: *mut lua_State, ignore_environment: bool) {
         #[cfg(any(feature = "lua51", feature = "lua52"))]
         ffi::lua_gc(l, ffi::LUA_GCRESTART, 0);
         #[cfg(feature = "luajit")]
-        {
-            ffi::lua_gc(l, ffi::LUA_GCRESTART, -1);
-            // Opening the library `jit` has switched the compiler on again, which the engine had switched off.
-            leash::sys::interpret_only(l);
-        }
+        ffi::lua_gc(l, ffi::LUA_GCRESTART, -1);
     }
 }
 

@@ -46,6 +46,7 @@ pub unsafe extern "C-unwind" fn pmain(l: *mut lua_State) -> c_int {
             ffi::lua_setfield(l, ffi::LUA_REGISTRYINDEX, c"LUA_NOENV".as_ptr());
         }
         compat::open_libraries(l, job.view.ignore_environment);
+        (*job.vm).libraries_are_open();
         compat::create_early_arg_table(l, &job.view);
         compat::start_collector(l);
         let done = (job.view.ignore_environment || handle_init(l, &job) == ffi::LUA_OK)

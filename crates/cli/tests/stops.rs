@@ -218,8 +218,10 @@ fn finalizers_at_the_end_are_limited() {
                 getmetatable(u).__gc = function() print('begun') while true do end end\n";
     let got = script("finalizer", &["--timeout", "200ms"], code);
     assert_eq!((got.code, &*got.stdout), (124, "begun\n"), "{}", got.stderr);
+    // LuaJIT and 5.5 have said before that a finalizer has failed.
     let message = "leash: x.lua stopped: timeout of 200ms reached after 0.2";
-    assert!(got.stderr.starts_with(message), "{}", got.stderr);
+    assert!(got.stderr.contains(message), "{}", got.stderr);
+    assert!(!got.stderr.contains("resumed from:\n\n"), "{}", got.stderr);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! stays attached until the state is closed, and can never say when that is. So a guest is a reference, its record belongs to
 //! the state, and the allocator frees it when the state's last block is freed (LuaJIT: the [sentinel](crate::sentinel) does).
 
+use crate::jit::Jit;
 use crate::limits::Reason;
 use crate::state::State;
 use crate::sys::{self, lua_State};
@@ -105,6 +106,11 @@ impl Guest {
             entry.target.set(target::take(state.record()));
         }
         entry.target.get().map(target::id)
+    }
+
+    /// How compiled code is made to stop.
+    pub fn jit(&self) -> Jit {
+        self.state().jit.get()
     }
 
     /// Bytes in use by the state.

@@ -23,7 +23,7 @@ use crate::record::{RECORDS, Record, thread_identity};
 use crate::request::{CHECK, RECOUNT, TARGETS, WATCH};
 use crate::state::State;
 use crate::sys::{self, lua_Debug, lua_State};
-use crate::{alloc, hookless, trace};
+use crate::{alloc, hookless, jit, trace};
 use std::ffi::{CStr, c_int, c_void};
 use std::sync::atomic::Ordering;
 use watchdog::{Ticks, poke::Thread};
@@ -201,7 +201,11 @@ unsafe fn set_on(
             None => entry.saved.set(Some(now)),
             Some(was) => entry.saved.set(Some(merge(was, now))),
         }
-        sys::set_hook(co, Some(HOOK), mask, count);
+        if mask == sys::MASK_ALL {
+            jit::set_hook(state, co, HOOK, mask, count);
+        } else {
+            sys::set_hook(co, Some(HOOK), mask, count);
+        }
         if switch_on {
             hookless::switch_on(state, co);
         }
@@ -235,6 +239,7 @@ fn recount(state: &State) {
     let now = Ticks::now();
     let last = state.recounted.replace(now);
     let mut missing = false;
+    jit::unmark(state);
     state.for_each_live(|co, entry| {
         // SAFETY: `for_each_live` passes live, initialised coroutines of this state.
         unsafe {
@@ -245,6 +250,7 @@ fn recount(state: &State) {
             }
         }
     });
+    jit::mark(state);
     if missing {
         let unseen = now.since(last).max(RECOUNT_STEP);
         state.charge(
@@ -278,6 +284,7 @@ unsafe fn take_off(state: &State, co: *mut lua_State, entry: Option<&Entry>) {
 /// Puts back the user's hooks everywhere. Owner thread, when no request is open.
 pub fn remove_everywhere(state: &State) {
     state.unanswered.set(0);
+    jit::unmark(state);
     // The main state last: its saved hook stands in for others.
     let main = state.main.get();
     state.for_each_live(|co, entry| {
@@ -315,12 +322,16 @@ unsafe extern "C-unwind" fn hook(l: *mut lua_State, ar: *mut lua_Debug) {
         unsafe { sys::set_hook(l, None, 0, 0) };
         return;
     };
+    let marked = jit::unmark(state);
     hookless::settle(state);
     // SAFETY: `ar` is what Lua passes to hooks; `l` runs here.
     let counted = unsafe {
         (*ar).event == sys::LUA_HOOKCOUNT && sys::lua_gethookmask(l) == sys::LUA_MASKCOUNT
     };
     if counted {
+        if marked {
+            state.interpret_only(); // `recount` asks, in case the script has switched LuaJIT's compiler on
+        }
         // SAFETY: as above.
         state.charge(i64::from(unsafe { sys::lua_gethookcount(l) }));
     }

@@ -228,7 +228,8 @@ unsafe fn allowhook(state: &State, co: *mut lua_State) -> Option<*mut u8> {
     state.layout.get().allowhook.map(place)
 }
 
-fn hookmask(state: &State) -> Option<*mut u8> {
+/// LuaJIT: the byte.
+pub fn hookmask(state: &State) -> Option<*mut u8> {
     // SAFETY: found behind the main state, in the same block.
     let place = |offset| unsafe { state.main.get().cast::<u8>().add(offset) };
     state.layout.get().hookmask.map(place)

@@ -18,6 +18,7 @@ mod home;
 mod hook;
 mod hookless;
 mod hookmask;
+mod jit;
 mod layout;
 mod limits;
 mod memory;
@@ -37,6 +38,7 @@ mod watch;
 
 pub use guest::{Guest, InterruptFn};
 pub use hook::is_our_hook;
+pub use jit::Jit;
 pub use layout::Layout;
 pub use limits::{Limits, Reason, Stop};
 pub use sys::{ENGINE, release as lua_release};

@@ -353,6 +353,7 @@ impl Watch for RecordWatch {
 /// In the child of a `fork`, on its only thread: calls that it was in the middle of have an owner by another name now.
 #[inline(never)] // compared by address: it must have one
 pub fn after_fork() {
+    crate::jit::after_fork();
     let me = Thread::current();
     RECORDS.for_each_used(|r| {
         r.inspectors.none_after_fork();

@@ -11,6 +11,7 @@ use crate::guest::InterruptFn;
 use crate::home::Stack;
 use crate::hook;
 use crate::hookless::{self, Hookless};
+use crate::jit::{self, Jit};
 use crate::layout::Layout;
 use crate::limits::Reason;
 use crate::memory::Memory;
@@ -92,6 +93,8 @@ pub struct State {
     pub watch_until: Cell<u64>,
     /// The coroutine that was last asked for, and its watch: a cache.
     pub last_watched: Cell<(*mut lua_State, *const Watched)>,
+    /// How compiled code is made to stop.
+    pub jit: Cell<Jit>,
     /// LuaJIT: we have turned the compiler off.
     pub interpreted: Cell<bool>,
     /// [`crate::Vm::close`] is at work.
@@ -146,6 +149,7 @@ impl State {
             frame: Cell::new(ptr::null()),
             watch_until: Cell::new(u64::MAX),
             last_watched: Cell::new((ptr::null_mut(), ptr::null())),
+            jit: Cell::new(Jit::default()),
             interpreted: Cell::new(false),
             closing: Cell::new(false),
             on_watch: Cell::new(None),
@@ -216,6 +220,8 @@ impl State {
         self.record()
             .state
             .store(ptr::null_mut(), Ordering::Release);
+        // SAFETY: owner thread. The state is gone, or about to.
+        unsafe { jit::unguard(self, false) };
         self.main.set(ptr::null_mut());
         self.coroutines.clear();
         self.main_entry.release();
@@ -310,9 +316,7 @@ impl State {
         let record = self.record();
         let outermost = scope.outer.is_null();
         if outermost {
-            // SAFETY: the state is live, on this thread. Compiled code that called us goes on in the interpreter.
-            unsafe { sys::interpret_only(self.main.get()) };
-            self.interpreted.set(true);
+            jit::unmark(self); // a late delivery
             // Requests were for calls that are over.
             self.place.clear_pending();
             record.request.answer(CHECK | INTERRUPT | KILL | RECOUNT);
@@ -327,6 +331,9 @@ impl State {
             }
         } else if scope.cpu_until != u64::MAX {
             self.publish_clock();
+        }
+        if scope.budget.get().is_some() || self.jit.get() == Jit::Interpreted {
+            self.interpret_only();
         }
         self.memory.begin();
         self.scope_state.set(l);
@@ -358,6 +365,22 @@ impl State {
         self.rehooking.set(false);
         if scope.deadline <= scope.started || scope.cpu_until <= nanos(scope.cpu_started) {
             self.ask_self(CHECK); // a limit of zero needs no timer
+        }
+    }
+
+    /// Compiled code is not entered from now on: it counts no instructions. Compiled code that called us goes on in the
+    /// interpreter.
+    pub fn interpret_only(&self) {
+        // SAFETY: the state is live, on this thread.
+        unsafe { sys::interpret_only(self.main.get()) };
+        self.interpreted.set(true);
+    }
+
+    /// Undoes [`interpret_only`](State::interpret_only).
+    pub fn compile_again(&self) {
+        if self.interpreted.replace(false) {
+            // SAFETY: the state is live, on this thread.
+            unsafe { sys::compile_again(self.main.get()) };
         }
     }
 
@@ -446,6 +469,9 @@ impl State {
                 }
                 compiler_fence(Ordering::SeqCst);
                 self.rehooking.set(false);
+            }
+            if !counting && self.jit.get() == Jit::Guarded {
+                self.compile_again();
             }
             if self.collector_stopped.replace(false) {
                 // SAFETY: the state is live, on its thread; this sets a word.

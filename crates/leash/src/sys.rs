@@ -102,6 +102,74 @@ mod jit {
     pub const ENGINE_FLUSH: c_int = 0x200;
 }
 
+/// LuaJIT's profiler (`luajit.h`). LuaJIT 2.0 has none: a library that is loaded into any LuaJIT looks for it.
+#[cfg(feature = "luajit")]
+pub mod profiler {
+    use super::*;
+
+    /// `luaJIT_profile_callback`.
+    pub type Callback = unsafe extern "C" fn(*mut c_void, *mut lua_State, c_int, c_int);
+
+    type Start = unsafe extern "C-unwind" fn(*mut lua_State, *const c_char, Callback, *mut c_void);
+    type Stop = unsafe extern "C-unwind" fn(*mut lua_State);
+
+    #[cfg(feature = "vendored")]
+    fn functions() -> Option<(Start, Stop)> {
+        unsafe extern "C-unwind" {
+            fn luaJIT_profile_start(
+                l: *mut lua_State,
+                mode: *const c_char,
+                f: Callback,
+                data: *mut c_void,
+            );
+            fn luaJIT_profile_stop(l: *mut lua_State);
+        }
+        Some((luaJIT_profile_start, luaJIT_profile_stop))
+    }
+
+    #[cfg(not(feature = "vendored"))]
+    fn functions() -> Option<(Start, Stop)> {
+        // SAFETY: what `luajit.h` says of these names.
+        unsafe {
+            let start = libc::dlsym(libc::RTLD_DEFAULT, c"luaJIT_profile_start".as_ptr());
+            let stop = libc::dlsym(libc::RTLD_DEFAULT, c"luaJIT_profile_stop".as_ptr());
+            (!start.is_null() && !stop.is_null()).then(|| {
+                (
+                    std::mem::transmute::<*mut c_void, Start>(start),
+                    std::mem::transmute::<*mut c_void, Stop>(stop),
+                )
+            })
+        }
+    }
+
+    /// Whether this LuaJIT has a profiler.
+    pub fn is_there() -> bool {
+        functions().is_some()
+    }
+
+    /// `luaJIT_profile_start`. Raises no error.
+    ///
+    /// # Safety
+    /// `l` is a live state on its own thread; no other thread calls this module.
+    pub unsafe fn start(l: *mut lua_State, mode: &CStr, f: Callback, data: *mut c_void) {
+        if let Some((start, _)) = functions() {
+            // SAFETY: by the caller.
+            unsafe { start(l, mode.as_ptr(), f, data) };
+        }
+    }
+
+    /// `luaJIT_profile_stop`. Raises no error.
+    ///
+    /// # Safety
+    /// As [`start`].
+    pub unsafe fn stop(l: *mut lua_State) {
+        if let Some((_, stop)) = functions() {
+            // SAFETY: by the caller.
+            unsafe { stop(l) };
+        }
+    }
+}
+
 /// Makes every function of this state run in the interpreter, where hooks are seen. Nothing on engines without a compiler.
 ///
 /// # Safety

@@ -92,7 +92,10 @@ fn resumed_from(state: &State, l: *mut lua_State) -> Vec<*mut lua_State> {
     let Some(own) = own else {
         // LuaJIT's coroutines are not in the set; the main state is, and waits for them.
         let main = state.main.get();
-        return if l == main { vec![] } else { vec![main] };
+        // SAFETY: live, on this thread; `ar` is only written. It runs nothing while `lua_close` has its finalizers run.
+        let waits =
+            l != main && unsafe { sys::lua_getstack(main, 0, &mut std::mem::zeroed()) } != 0;
+        return if waits { vec![main] } else { vec![] };
     };
     chain.retain(|&(jump, _)| jump > own);
     chain.sort_unstable();

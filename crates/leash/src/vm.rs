@@ -1,5 +1,6 @@
 //! Attaching to a state, calling under limits, and stopping from elsewhere: the API of the engine.
 
+use crate::jit::{self, Jit};
 use crate::layout;
 use crate::limits::{Limits, Reason, Stop};
 use crate::record::{RECORDS, Record, StuckFn, after_fork};
@@ -59,7 +60,7 @@ pub enum AttachError {
 ///
 /// Not `Send`: the state belongs to a thread. [`Handle`] is the part that other threads may have.
 ///
-/// On LuaJIT code runs interpreted while the state is attached, since compiled code does not see hooks.
+/// On LuaJIT compiled code is guarded from the attach on ([`Jit`]); under an instruction limit, code runs interpreted.
 ///
 /// ```
 /// use std::time::Duration;
@@ -125,14 +126,20 @@ impl Vm {
         }
     }
 
-    /// LuaJIT: makes code run in the interpreter from now on, where hooks are seen. Every outermost call does that by itself;
-    /// what it calls may undo it (`luaL_openlibs` does), and then has to ask again. Nothing on other engines.
+    /// How compiled code is made to stop: [`Jit::Guarded`] on a LuaJIT that can.
+    pub fn jit(&self) -> Jit {
+        self.state().jit.get()
+    }
+
+    /// LuaJIT: to be called after `luaL_openlibs` inside a [`call`](Vm::call), which switches the compiler on. Where code has
+    /// to run interpreted (under an instruction limit, or if compiled code could not be stopped), it is switched off again.
     ///
     /// # Safety
     /// The state runs on this thread.
-    pub unsafe fn interpret_only(&self) {
-        // SAFETY: by the caller.
-        unsafe { sys::interpret_only(self.state().main.get()) };
+    pub unsafe fn libraries_are_open(&self) {
+        if self.state().interpreted.get() {
+            self.state().interpret_only();
+        }
     }
 
     /// What is known of the inside of this engine's states: see `docs/architecture.md`.
@@ -279,9 +286,8 @@ impl Drop for Vm {
                 sentinel::uproot(main);
                 hookless::uproot(main);
                 state.unwrap_allocator();
-                if state.interpreted.get() {
-                    sys::compile_again(main);
-                }
+                jit::unguard(state, true);
+                state.compile_again();
             }
             state.main_is_gone();
         }
@@ -356,6 +362,8 @@ pub(crate) unsafe fn attach_state(l: *mut lua_State) -> Result<Vm, AttachError> 
         let message = unsafe { pop_message(l) };
         return Err(AttachError::Lua(message)); // dropping `vm` detaches
     }
+    // SAFETY: attached, on this thread.
+    unsafe { jit::guard(vm.state()) };
     Ok(vm)
 }
 
