@@ -290,6 +290,164 @@ test("a clock of the user's is followed", function()
   corowatch.gettime = ours
 end)
 
+-- What of a coroutine body that takes one unit of this clock each time the clock is asked is left after a limit of 50.
+local function ticking()
+  local now = 0
+  return function() now = now + 1 return now end
+end
+
+local function follows(resume)
+  local ran = 0
+  local function body()
+    while true do ran = ran + 1 end
+  end
+  if jit then jit.off(body) end
+  return corowatch.watch(coroutine.create(body), 50, nil, nil, 100), function(co)
+    local ok, e = resume(co)
+    eq(ok, false)
+    matches(e, "running time of 50 seconds")
+    if ran > 50 * 100 then error("stopped late, after " .. ran) end
+  end
+end
+
+test("a clock that is put into place after watch is followed by the next resume", function()
+  local ours = corowatch.gettime
+  local co, check = follows(corowatch.resume)
+  corowatch.gettime = ticking()
+  check(co)
+  corowatch.gettime = ours
+  eq(corowatch.gettime, ours)
+  -- And back: no limit is reached by our clock.
+  local other = corowatch.watch(coroutine.create(function()
+    for i = 1, 1e6 do end
+    return "done"
+  end), 50, nil, nil, 1)
+  eq(select(2, corowatch.resume(other)), "done")
+end)
+
+test("a clock in an exported table is followed, whatever that table is", function()
+  local globals = { coroutine = {}, debug = {} }
+  local tables = {
+    corowatch.export(),
+    corowatch.export({}),
+    corowatch.export(setmetatable({}, { __index = { other = 1 } })),
+    corowatch.export(globals) and globals.coroutine,
+  }
+  for i, t in ipairs(tables) do
+    local ours = t.gettime
+    eq(ours, corowatch.gettime)
+    local co, check = follows(t.resume)
+    t.gettime = ticking()
+    check(co)
+    t.gettime = ours
+    t.extra = i
+    eq(rawget(t, "extra"), i)
+  end
+  -- Exported again, and with a clock of the user's in the module.
+  local ours, mine = corowatch.gettime, ticking()
+  corowatch.gettime = mine
+  eq(corowatch.export(tables[1]).gettime, mine)
+  corowatch.gettime = ours
+  eq(corowatch.export(tables[1]).gettime, ours)
+end)
+
+test("the message tells the place and the limit of each watch", function()
+  local function kill(limit)
+    local line = debug.getinfo(1, "l").currentline + 1
+    local co = corowatch.watch(coroutine.create(LOOP), limit)
+    return select(2, corowatch.resume(co)), line
+  end
+  local first, line = kill(0.02)
+  local other = coroutine.create(LOOP)
+  local there = debug.getinfo(1, "l").currentline + 1
+  corowatch.watch(other, 0.04)
+  local second = select(2, corowatch.resume(other))
+  local third = kill(0.03)
+  matches(first, "of 0.02 seconds.-\nstack traceback:\n[^\n]*corowatch.lua:" .. line .. ":")
+  matches(second, "of 0.04 seconds.-\nstack traceback:\n[^\n]*corowatch.lua:" .. there .. ":")
+  matches(third, "of 0.03 seconds.-\nstack traceback:\n[^\n]*corowatch.lua:" .. line .. ":")
+  -- What a watched coroutine makes: where it was made.
+  local made, child
+  corowatch.resume(corowatch.watch(coroutine.create(function()
+    child = corowatch.create(LOOP) made = debug.getinfo(1, "l").currentline
+  end), 0.05))
+  second = select(2, corowatch.resume(child))
+  matches(second, "\nstack traceback:\n[^\n]*corowatch.lua:" .. made .. ":")
+  -- From deep within.
+  local function deep(n)
+    if n == 0 then return corowatch.watch(coroutine.create(LOOP), 0.02) end
+    local co = deep(n - 1)
+    return co
+  end
+  matches(select(2, corowatch.resume(deep(100))), "\nstack traceback:\n.*\n%s*%.%.%.")
+end)
+
+test("whole numbers and floats are told apart", function()
+  for _, limit in ipairs { 0, 0.0, 1 / 64 } do
+    local co = corowatch.watch(coroutine.create(LOOP), limit)
+    local e = select(2, corowatch.resume(co))
+    if not e:find("running time of " .. tostring(limit) .. " seconds", 1, true) then error(e) end
+  end
+end)
+
+test("any number of values goes through", function()
+  local unpack = table.unpack or unpack
+  local co = corowatch.watch(coroutine.create(function(...)
+    local t = { n = select("#", ...), ... }
+    while true do t = (function(...) return { n = select("#", ...), ... } end)(corowatch.yield(unpack(t, 1, t.n))) end
+  end), 5)
+  local f = corowatch.wrapf(function(...)
+    local t = { n = select("#", ...), ... }
+    while true do t = (function(...) return { n = select("#", ...), ... } end)(corowatch.yield(unpack(t, 1, t.n))) end
+  end, 5)
+  for _, n in ipairs { 0, 1, 2, 17, 18, 19, 20, 21, 40, 100, 150 } do
+    local t = {}
+    for i = 1, n do t[i] = i end
+    for _, r in ipairs { { corowatch.resume(co, unpack(t)) }, { f(unpack(t)) } } do
+      eq(#r, n + 1) eq(r[1], true) eq(r[n + 1], n > 0 and n or true)
+    end
+  end
+  eq(corowatch.status(co), "suspended")
+end)
+
+test("a coroutine that cannot be resumed says why", function()
+  local co
+  co = corowatch.watch(coroutine.create(function()
+    return corowatch.resume(co)
+  end), 5)
+  local _, ok, e, more = corowatch.resume(co)
+  eq(ok, false) matches(e, "cannot resume non%-suspended coroutine") eq(more, nil)
+  local inner = corowatch.create(function(outer) return corowatch.resume(outer, 1, 2) end)
+  local outer = coroutine.create(function(outer) return corowatch.resume(inner, outer) end)
+  local _, ok1, ok2, e2 = corowatch.resume(outer, outer)
+  eq(ok1, true) eq(ok2, false) matches(e2, "cannot resume non%-suspended coroutine")
+  local raised = coroutine.create(function() error("x", 0) end)
+  corowatch.resume(raised)
+  local dead = { co, inner, outer, raised, coroutine.create(function() end) }
+  coroutine.resume(dead[5])
+  for i, one in ipairs(dead) do
+    for _, r in ipairs { { corowatch.resume(one) }, { corowatch.resume(one, 1, 2) }, { corowatch.resume(one) } } do
+      eq(r[1], false, i) eq(#r, 2, i) matches(r[2], "cannot resume dead coroutine")
+    end
+  end
+  local main = coroutine.running()
+  if type(main) == "thread" then
+    matches(select(2, corowatch.resume(main, 1, 2)), "cannot resume non%-suspended coroutine")
+  end
+end)
+
+test("a killed coroutine takes any number of further resumes", function()
+  local bodies = { function() pcall(LOOP) corowatch.yield() end, LOOP }
+  for _, body in ipairs(bodies) do
+    local co = corowatch.watch(coroutine.create(body), 0.02)
+    local _, e = corowatch.resume(co)
+    for i = 1, 3e5 do
+      local ok, again = corowatch.resume(co, 1, 2, 3, 4)
+      if ok or i % 1e5 == 0 and again ~= e then error("resumed: " .. tostring(again)) end
+    end
+  end
+end)
+
 test("the default clock tells the time of day", function()
   package.loaded.corowatch = nil
   eq(require "corowatch", corowatch, "the module required again")

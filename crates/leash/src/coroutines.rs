@@ -10,13 +10,13 @@
 //! leaves the set alone, and the next resend finds it whole. Compiler fences keep the stores between the two marks; the
 //! processor needs none, since a signal handler sees its own thread's stores in order.
 //!
-//! An open-addressing table of 56-byte entries, at most three quarters full: 75 to 150 bytes for each coroutine. A list through the
+//! An open-addressing table of 40-byte entries, at most three quarters full: 53 to 107 bytes for each coroutine. A list through the
 //! coroutines themselves would be smaller, but there is no room in them; a `HashMap` would do, but iterating one inside a signal
 //! handler rests on facts about `std` that nobody promises.
 
 use crate::sys::{self, Hook, lua_State};
 use crate::target::{self, Target};
-use crate::watch::{self, Watched};
+use crate::watch::{self, Notes, Word};
 use std::cell::Cell;
 use std::ffi::c_int;
 use std::sync::atomic::{Ordering, compiler_fence};
@@ -49,23 +49,64 @@ impl SavedHook {
     }
 }
 
+/// A hook that was saved, if any was, in two words instead of the three of an `Option`.
+#[derive(Default)]
+pub struct Saved {
+    hook: Cell<Option<Hook>>,
+    /// `PRESENT`, the mask, the count.
+    rest: Cell<u64>,
+}
+
+const PRESENT: u64 = 1 << 63;
+
+impl Saved {
+    /// What was saved.
+    pub fn get(&self) -> Option<SavedHook> {
+        let rest = self.rest.get();
+        (rest & PRESENT != 0).then(|| SavedHook {
+            hook: self.hook.get(),
+            mask: (rest >> 32) as c_int & c_int::MAX,
+            count: rest as u32 as c_int,
+        })
+    }
+
+    /// Saves a hook, or forgets it.
+    pub fn set(&self, saved: Option<SavedHook>) {
+        match saved {
+            None => self.rest.set(0),
+            Some(s) => {
+                self.hook.set(s.hook);
+                let mask = (s.mask & c_int::MAX) as u64;
+                self.rest
+                    .set(PRESENT | mask << 32 | u64::from(s.count as u32));
+            }
+        }
+    }
+
+    /// What was saved, once.
+    pub fn take(&self) -> Option<SavedHook> {
+        let saved = self.get();
+        self.set(None);
+        saved
+    }
+}
+
 /// One coroutine.
-#[derive(Clone)]
 pub struct Entry {
     co: Cell<usize>,
     /// The user's hook, once ours has replaced it.
-    pub saved: Cell<Option<SavedHook>>,
+    pub saved: Saved,
     /// By which other threads interrupt it, once it has been given an id.
     pub target: Cell<Option<&'static Target>>,
     /// Its watch, or null.
-    pub watched: Cell<*const Watched>,
+    pub watched: Cell<Word>,
 }
 
 impl Default for Entry {
     fn default() -> Entry {
         Entry {
             co: Cell::new(EMPTY),
-            saved: Cell::new(None),
+            saved: Saved::default(),
             target: Cell::new(None),
             watched: Cell::new(std::ptr::null()),
         }
@@ -95,6 +136,10 @@ pub struct Coroutines {
     /// Live entries and tombstones.
     filled: Cell<usize>,
     busy: Cell<bool>,
+    /// What their watches share.
+    pub notes: Notes,
+    /// Before each resume the module wants to be asked by which clock.
+    pub asks: Cell<bool>,
 }
 
 impl Coroutines {
@@ -105,6 +150,8 @@ impl Coroutines {
             live: Cell::new(0),
             filled: Cell::new(0),
             busy: Cell::new(false),
+            notes: Notes::new(),
+            asks: Cell::new(false),
         }
     }
 
@@ -207,7 +254,7 @@ impl Coroutines {
         if v.try_reserve_exact(size).is_err() {
             return false;
         }
-        v.resize(size, Entry::default());
+        v.resize_with(size, Entry::default);
         let new: &'static [Entry] = Box::leak(v.into_boxed_slice());
         let mask = size - 1;
         for e in self.entries() {
@@ -357,6 +404,21 @@ mod tests {
         }
         let s = c.get(0x100 as *mut lua_State).unwrap().saved.get().unwrap();
         assert_eq!((s.mask, s.count), (5, 7));
+    }
+
+    #[test]
+    fn a_saved_hook_comes_back_whole() {
+        let saved = Saved::default();
+        assert!(saved.get().is_none());
+        for (mask, count) in [(0, 0), (15, 1), (8, c_int::MAX), (1, -1)] {
+            let hook = None;
+            saved.set(Some(SavedHook { hook, mask, count }));
+            let s = saved.get().unwrap();
+            assert_eq!((s.mask, s.count), (mask, count));
+        }
+        assert!(saved.take().is_some());
+        assert!(saved.get().is_none());
+        assert_eq!(size_of::<Entry>(), 40);
     }
 
     #[test]

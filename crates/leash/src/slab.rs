@@ -34,6 +34,8 @@ pub struct Slab<T: 'static> {
 
 /// A place in the slab: the record, and its two bits.
 pub struct Place<T: 'static> {
+    /// The record itself, which is asked for more often than anything else.
+    item: &'static T,
     chunk: &'static Chunk<T>,
     bit: u32,
 }
@@ -76,7 +78,10 @@ impl<T: Default + Sync> Slab<T> {
                     Ordering::Acquire,
                     Ordering::Relaxed,
                 ) {
-                    Ok(_) => return Place { chunk, bit },
+                    Ok(_) => {
+                        let item = &chunk.items[bit as usize];
+                        return Place { item, chunk, bit };
+                    }
                     Err(now) => used = now,
                 }
             }
@@ -162,7 +167,7 @@ impl<T> Place<T> {
 
     /// The record.
     pub fn get(self) -> &'static T {
-        &self.chunk.items[self.bit as usize]
+        self.item
     }
 
     /// Marks the record for the handler. The request has been stored before.

@@ -14,6 +14,10 @@ pub const JIT: &CStr = if cfg!(feature = "luajit") {
     c"none"
 };
 
+/// From 5.4 on `lua_resume` looks by itself whether a coroutine can be resumed, and says why not as `coroutine.resume` does. Before, a
+/// coroutine that has ended crashes it.
+pub const RESUME_CHECKS: bool = cfg!(any(feature = "lua54", feature = "lua55"));
+
 /// Pushes a whole number below 2^53: as an integer where Lua has integers (`lua_Integer` may have 32 bits elsewhere).
 ///
 /// # Safety

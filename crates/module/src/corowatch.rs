@@ -4,30 +4,40 @@
 //! running code, so a watch costs next to nothing, a kill goes through `pcall`, and LuaJIT's compiler may stay on for code that
 //! reaches the interpreter.
 //!
-//! What a resume has to do fast is here, in the function `resume`. The rest (checks, inheritance, messages, `export`) is Lua,
-//! `corowatch/glue.lua`, loaded once in each state: it runs when a coroutine is made or late, and reads better there.
+//! What a resume has to do fast is in [`resume`]. The rest (checks, inheritance, callbacks, `export`) is Lua, `corowatch/glue.lua`, loaded
+//! once in each state: it runs when a coroutine is made or late, and reads better there.
 //!
-//! The core that the glue receives: `watch(co, kill, warn, poll)`, `resume(co, ...)`, `killed(co)`, `gettime()`, `version`, `globals`; it
-//! gives `dispatch(event, co)` and `message(co)` in return, which are kept in the registry.
+//! The core that the glue receives, where `co` nil is the running coroutine:
+//!
+//! | | |
+//! |---|---|
+//! | `watch(co, kill, warn, hookcount)` | watches it |
+//! | `inherit(co)` | watches it with the limits of the running coroutine |
+//! | `watched(co)`, `killed(co)` | whether it is |
+//! | `limits(co)` | `kill, warn` |
+//! | `resume(co, ...)`, `wrapper(co)` | resumes it; a function that does |
+//! | `asks(yes)` | whether each resume has to ask the glue by which clock it goes |
+//! | `gettime()`, `version`, `globals` | |
+//!
+//! It gives `dispatch(event, co)` in return, which is kept in the registry.
 //!
 //! What could go wrong: a callback raises. It runs in the hook of the late coroutine, and the error goes to that coroutine as any
 //! error would. Nothing here owns anything at that point.
 
+mod place;
+mod resume;
+mod seconds;
+
+use crate::table::{set_functions, set_string};
 use leash::sys::{self, lua_State};
-use leash::{Answer, Event, Guest, Resumed, Watch};
-use std::ffi::{CStr, c_char, c_int, c_void};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use leash::{Answer, Event, Guest, Watch};
+use std::ffi::{c_char, c_int, c_void};
 
 const GLUE: &str = include_str!("corowatch/glue.lua");
 
 /// Registry keys: the addresses.
 static DISPATCH: u8 = 0;
-static MESSAGE: u8 = 0;
 static MODULE: u8 = 0;
-
-/// Some watch in this process follows a clock of the user's.
-static POLLED: AtomicBool = AtomicBool::new(false);
 
 fn key(of: &'static u8) -> *const c_void {
     std::ptr::from_ref(of).cast()
@@ -54,151 +64,153 @@ pub unsafe extern "C-unwind" fn open(l: *mut lua_State) -> c_int {
         if sys::luaL_loadbuffer(l, GLUE.as_ptr().cast::<c_char>(), GLUE.len(), name) != 0 {
             sys::lua_error(l);
         }
-        sys::lua_createtable(l, 0, 8);
-        let functions: [(&CStr, sys::lua_CFunction); 4] = [
-            (c"watch", watch),
-            (c"resume", resume),
-            (c"killed", killed),
-            (c"gettime", gettime),
-        ];
-        for (name, f) in functions {
-            sys::lua_pushcfunction(l, f);
-            sys::lua_setfield(l, -2, name.as_ptr());
-        }
-        sys::lua_pushlstring(
+        sys::lua_createtable(l, 0, 12);
+        set_functions(
             l,
-            env!("CARGO_PKG_VERSION").as_ptr().cast(),
-            env!("CARGO_PKG_VERSION").len(),
+            &[
+                (c"watch", watch),
+                (c"inherit", inherit),
+                (c"watched", watched),
+                (c"killed", killed),
+                (c"limits", limits),
+                (c"resume", resume::resume),
+                (c"wrapper", wrapper),
+                (c"asks", asks),
+                (c"gettime", gettime),
+            ],
         );
-        sys::lua_setfield(l, -2, c"version".as_ptr());
+        set_string(l, c"version", crate::leash_module::VERSION);
         sys::lua_getglobal(l, c"_G".as_ptr());
         sys::lua_setfield(l, -2, c"globals".as_ptr());
-        // The glue, the core; and the core again, to take its two functions out afterwards.
+        // The glue, the core; and the core again, to take its function out afterwards.
         sys::lua_pushvalue(l, -1);
         sys::lua_insert(l, -3);
         sys::lua_call(l, 1, 1);
-        for (name, place) in [(c"dispatch", &DISPATCH), (c"message", &MESSAGE)] {
-            sys::lua_getfield(l, -2, name.as_ptr());
-            sys::lua_rawsetp(l, sys::LUA_REGISTRYINDEX, key(place));
-        }
+        sys::lua_getfield(l, -2, c"dispatch".as_ptr());
+        sys::lua_rawsetp(l, sys::LUA_REGISTRYINDEX, key(&DISPATCH));
         sys::lua_pushvalue(l, -1);
         sys::lua_rawsetp(l, sys::LUA_REGISTRYINDEX, key(&MODULE));
     }
     1
 }
 
-/// `core.watch(co | nil, kill, warn, poll)`: the glue has checked the arguments.
+/// The coroutine at `index`, or the running one.
+///
+/// # Safety
+/// As a `lua_CFunction`.
+unsafe fn coroutine(l: *mut lua_State, index: c_int) -> *mut lua_State {
+    // SAFETY: by the caller.
+    match unsafe { sys::lua_tothread(l, index) } {
+        co if co.is_null() => l,
+        co => co,
+    }
+}
+
+/// Watches `co`.
+///
+/// # Safety
+/// As a `lua_CFunction` that the glue has called; `co` is a coroutine of the same state. May raise.
+unsafe fn watch_with(l: *mut lua_State, co: *mut lua_State, limits: &Watch) {
+    // SAFETY: by the caller. What may raise, raises over plain data.
+    unsafe {
+        let guest = guest(l);
+        let place = place::key(l);
+        let known = place.filter(|&key| guest.knows_note(key));
+        let watched = match known {
+            Some(key) => guest.watch(co, limits, key, &[]),
+            None => {
+                let text = place::push_trace(l);
+                let key = place.unwrap_or_else(|| place::key_of(&*text));
+                let watched = guest.watch(co, limits, key, &*text);
+                sys::lua_settop(l, -2);
+                watched
+            }
+        };
+        if !watched {
+            sys::luaL_error(l, c"not enough memory for a watch".as_ptr());
+        }
+    }
+}
+
+/// `core.watch(co, kill, warn, hookcount)`: the glue has checked the arguments.
 unsafe extern "C-unwind" fn watch(l: *mut lua_State) -> c_int {
     // SAFETY: as `open`.
     unsafe {
-        let guest = guest(l);
-        let co = match sys::lua_tothread(l, 1) {
-            co if co.is_null() => guest.main(),
-            co => co,
-        };
-        let limit = |index| {
-            (sys::lua_type(l, index) == sys::LUA_TNUMBER).then(|| {
-                Duration::try_from_secs_f64(sys::lua_tonumber(l, index)).unwrap_or(Duration::MAX)
-            })
-        };
-        let poll = (sys::lua_type(l, 4) == sys::LUA_TNUMBER)
-            .then(|| sys::lua_tonumber(l, 4).clamp(1.0, 1e9) as u32);
-        if poll.is_some() {
-            POLLED.store(true, Ordering::Relaxed);
-        }
         let limits = Watch {
-            kill: limit(2),
-            warn: limit(3),
-            poll,
+            kill: seconds::limit(l, 2),
+            warn: seconds::limit(l, 3),
+            poll: sys::lua_tonumber(l, 4).clamp(1.0, 1e9) as u32,
+            mark: seconds::mark(l, 2),
         };
-        if !guest.watch(co, limits) {
-            sys::luaL_error(l, c"not enough memory for a watch".as_ptr());
+        watch_with(l, coroutine(l, 1), &limits);
+    }
+    0
+}
+
+/// `core.inherit(co)`
+unsafe extern "C-unwind" fn inherit(l: *mut lua_State) -> c_int {
+    // SAFETY: as `open`.
+    unsafe {
+        if let Some(limits) = guest(l).watch_of(l) {
+            watch_with(l, coroutine(l, 1), &limits);
         }
     }
     0
 }
 
-/// `corowatch.resume(co, ...)`, as `coroutine.resume`, under the watch of `co` if it has one.
-unsafe extern "C-unwind" fn resume(l: *mut lua_State) -> c_int {
+/// `core.watched(co)`
+unsafe extern "C-unwind" fn watched(l: *mut lua_State) -> c_int {
     // SAFETY: as `open`.
     unsafe {
-        let co = sys::lua_tothread(l, 1);
-        if co.is_null() {
-            sys::luaL_argerror(l, 1, c"coroutine expected".as_ptr());
-        }
-        // The allocator that tells of the guest is in force since `open`.
-        let guest = guest(l);
-        if POLLED.load(Ordering::Relaxed) && guest.watch_of(co).is_some_and(|w| w.poll.is_some()) {
-            if guest.is_killed(co) {
-                return say_why(l);
-            }
-            sys::lua_rawgetp(l, sys::LUA_REGISTRYINDEX, key(&DISPATCH));
-            sys::lua_pushstring(l, c"start".as_ptr());
-            sys::lua_pushvalue(l, 1);
-            sys::lua_call(l, 2, 0);
-        }
-        let nargs = sys::lua_gettop(l) - 1;
-        if let Some(why) = not_resumable(l, co) {
-            return if guest.is_killed(co) {
-                say_why(l)
-            } else {
-                failed(l, why)
-            };
-        }
-        if sys::lua_checkstack(co, nargs) == 0 {
-            return failed(l, c"too many arguments to resume");
-        }
-        sys::lua_xmove(l, co, nargs);
-        match guest.resume(l, co, nargs) {
-            Resumed::Killed => say_why(l),
-            Resumed::Status(sys::LUA_OK | sys::LUA_YIELD, nres) => {
-                if sys::lua_checkstack(l, nres + 1) == 0 {
-                    sys::lua_settop(co, -nres - 1);
-                    return failed(l, c"too many results to resume");
-                }
-                sys::lua_pushboolean(l, 1);
-                sys::lua_xmove(co, l, nres);
-                nres + 1
-            }
-            Resumed::Status(..) => {
-                sys::lua_pushboolean(l, 0);
-                sys::lua_xmove(co, l, 1);
-                2
-            }
-        }
+        let is = guest(l).watch_of(coroutine(l, 1)).is_some();
+        sys::lua_pushboolean(l, is.into());
     }
+    1
 }
 
-/// Why a coroutine cannot be resumed, in the words of `coroutine.resume`.
-///
-/// # Safety
-/// `co` is a live coroutine of the state of `l`.
-unsafe fn not_resumable(l: *mut lua_State, co: *mut lua_State) -> Option<&'static CStr> {
-    // SAFETY: by the caller.
+/// `core.killed(co)`
+unsafe extern "C-unwind" fn killed(l: *mut lua_State) -> c_int {
+    // SAFETY: as `open`.
     unsafe {
-        let mut ar = std::mem::zeroed();
-        match sys::lua_status(co) {
-            sys::LUA_YIELD => None,
-            sys::LUA_OK if co == l || sys::lua_getstack(co, 0, &mut ar) != 0 => {
-                Some(c"cannot resume non-suspended coroutine")
-            }
-            sys::LUA_OK if sys::lua_gettop(co) > 0 => None,
-            _ => Some(c"cannot resume dead coroutine"),
-        }
+        let is = guest(l).is_killed(coroutine(l, 1));
+        sys::lua_pushboolean(l, is.into());
     }
+    1
 }
 
-/// `false` and the reason.
-///
-/// # Safety
-/// As a `lua_CFunction`.
-unsafe fn failed(l: *mut lua_State, why: &'static CStr) -> c_int {
-    // SAFETY: by the caller.
+/// `core.limits(co)`: the limits, or nil.
+unsafe extern "C-unwind" fn limits(l: *mut lua_State) -> c_int {
+    // SAFETY: as `open`.
     unsafe {
-        sys::lua_pushboolean(l, 0);
-        sys::lua_pushstring(l, why.as_ptr());
+        let watch = guest(l).watch_of(coroutine(l, 1)).unwrap_or_default();
+        match watch.kill {
+            Some(_) => seconds::push(l, watch.mark),
+            None => sys::lua_pushnil(l),
+        }
+        match watch.warn {
+            Some(warn) => sys::lua_pushnumber(l, warn.as_secs_f64()),
+            None => sys::lua_pushnil(l),
+        }
     }
     2
+}
+
+/// `core.wrapper(co)`
+unsafe extern "C-unwind" fn wrapper(l: *mut lua_State) -> c_int {
+    // SAFETY: as `open`.
+    unsafe {
+        sys::luaL_checktype(l, 1, sys::LUA_TTHREAD);
+        sys::lua_settop(l, 1);
+        sys::lua_pushcclosure(l, resume::wrapped, 1);
+    }
+    1
+}
+
+/// `core.asks(yes)`
+unsafe extern "C-unwind" fn asks(l: *mut lua_State) -> c_int {
+    // SAFETY: as `open`.
+    unsafe { guest(l).ask_before_resume(sys::lua_toboolean(l, 1) != 0) };
+    0
 }
 
 /// The guest of the state of `l`, to which `open` has attached.
@@ -236,32 +248,6 @@ unsafe fn cannot_attach(l: *mut lua_State, e: leash::AttachError) -> c_int {
         }
         sys::lua_error(l)
     }
-}
-
-/// `false` and the message of the coroutine at index 1, which was killed.
-///
-/// # Safety
-/// As a `lua_CFunction`.
-unsafe fn say_why(l: *mut lua_State) -> c_int {
-    // SAFETY: by the caller.
-    unsafe {
-        sys::lua_pushboolean(l, 0);
-        sys::lua_rawgetp(l, sys::LUA_REGISTRYINDEX, key(&MESSAGE));
-        sys::lua_pushvalue(l, 1);
-        sys::lua_call(l, 1, 1);
-    }
-    2
-}
-
-/// `core.killed(co)`
-unsafe extern "C-unwind" fn killed(l: *mut lua_State) -> c_int {
-    // SAFETY: as `open`.
-    unsafe {
-        let co = sys::lua_tothread(l, 1);
-        let dead = !co.is_null() && guest(l).is_killed(co);
-        sys::lua_pushboolean(l, dead.into());
-    }
-    1
 }
 
 /// `corowatch.gettime()`: seconds since the epoch, as LuaSocket's function of this name.

@@ -8,6 +8,8 @@
 //! programs is what to look at, and the plain interpreter has the very same Lua library in it as `leash` (see
 //! [`crate::interpreter`]). One trap remains: a different program lays out code and data differently, which alone changes the speed of
 //! single Lua programs by a few percent either way.
+//!
+//! Three parts, each of which `--only` measures alone: the corpus, the runaway examples, and [`watched`] coroutines.
 
 mod chart;
 mod late;
@@ -15,12 +17,12 @@ mod machine;
 mod programs;
 mod report;
 mod svg;
+mod watched;
 
 use std::fs;
-use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use crate::cargo::{self, Profile};
 use crate::engine::Engine;
@@ -28,6 +30,7 @@ use crate::interpreter::Interpreter;
 use late::Late;
 use machine::Machine;
 use programs::{Contest, Program, Start};
+use watched::Cost;
 
 /// How much to measure.
 #[derive(Debug, Args)]
@@ -36,7 +39,11 @@ pub struct Options {
     #[arg(long)]
     quick: bool,
 
-    /// How often each program of the corpus is measured
+    /// One part alone; written to target/bench, not to docs
+    #[arg(long, value_name = "PART")]
+    only: Option<Part>,
+
+    /// How often each program of the corpus is measured, and each workload of the watched coroutines
     #[arg(long, value_name = "N", default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
 
@@ -45,7 +52,18 @@ pub struct Options {
     runs: u32,
 }
 
-/// All that was measured.
+/// What can be measured alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// What Leash costs while nothing is stopped
+    Cost,
+    /// How late it stops what must be
+    Late,
+    /// What a watched coroutine costs
+    Watched,
+}
+
+/// All that was measured; what was not, is empty.
 pub struct Measured {
     /// Where.
     pub machine: Machine,
@@ -57,6 +75,8 @@ pub struct Measured {
     pub starts: Vec<Start>,
     /// The runaway examples on each engine.
     pub late: Vec<Late>,
+    /// Watched coroutines on each engine.
+    pub watched: Vec<Cost>,
 }
 
 /// Runs the task.
@@ -65,31 +85,40 @@ pub fn run(options: &Options) -> Result<()> {
         true => (3, 2, vec![Engine::Lua54, Engine::Luajit]),
         false => (options.rounds, options.runs, Engine::ALL.to_vec()),
     };
+    let wanted = |part| options.only.is_none_or(|only| only == part);
     // Build everything first: a compiler that runs meanwhile would be measured as well.
-    let builds = engines
-        .iter()
-        .map(|&engine| cargo::leash(engine, Profile::Release))
-        .collect::<Result<Vec<_>>>()?;
-    let lua54 = builds
-        .iter()
-        .find(|leash| leash.engine == Engine::Lua54)
-        .context("lua54 is always measured")?;
-    let contest = Contest {
-        stock: Interpreter::stock(Engine::Lua54),
-        plain: Interpreter::plain(lua54)?,
-        leash: Interpreter::leash(lua54, &["--timeout", "60s"]),
+    let lua54 = cargo::leash(Engine::Lua54, Profile::Release)?;
+    let subjects = match wanted(Part::Watched) {
+        true => watched::subjects(&engines)?,
+        false => Vec::new(),
     };
-    if contest.stock.is_none() {
-        println!("lua5.4 is not installed: its column stays empty");
-    }
-    let machine = Machine::describe(lua54)?;
+    let builds = match wanted(Part::Late) {
+        true => engines
+            .iter()
+            .map(|&engine| cargo::leash(engine, Profile::Release))
+            .collect::<Result<Vec<_>>>()?,
+        false => Vec::new(),
+    };
+    let machine = Machine::describe(&lua54)?;
     if machine.is_busy() {
         println!(
             "WARNING: other programs are computing here; the ratios will be off by many percent"
         );
     }
-    let programs = programs::measure(&contest, rounds)?;
-    let starts = programs::measure_start(&contest, &lua54.folder, rounds * 10)?;
+    let (mut programs, mut starts) = (Vec::new(), Vec::new());
+    if wanted(Part::Cost) {
+        let contest = Contest {
+            stock: Interpreter::stock(Engine::Lua54),
+            plain: Interpreter::plain(&lua54)?,
+            leash: Interpreter::leash(&lua54, &["--timeout", "60s"]),
+        };
+        if contest.stock.is_none() {
+            println!("lua5.4 is not installed: its column stays empty");
+        }
+        programs = programs::measure(&contest, rounds)?;
+        starts = programs::measure_start(&contest, &lua54.folder, rounds * 10)?;
+    }
+    let watched = watched::measure(&subjects, rounds)?;
     let late = builds
         .iter()
         .map(|leash| late::measure(leash, runs))
@@ -100,22 +129,31 @@ pub fn run(options: &Options) -> Result<()> {
         programs,
         starts,
         late,
+        watched,
     };
-    write(&measured, options.quick)
+    write(&measured, options.quick || options.only.is_some())
 }
 
-fn write(measured: &Measured, quick: bool) -> Result<()> {
-    let folder = match quick {
+fn write(measured: &Measured, apart: bool) -> Result<()> {
+    let folder = match apart {
         true => cargo::target().join("bench"),
         false => cargo::root().join("docs"),
     };
     let charts = folder.join("benchmarks");
     let text = report::markdown(measured);
-    let files: [(PathBuf, String); 3] = [
-        (folder.join("benchmarks.md"), text.clone()),
-        (charts.join("cost.svg"), chart::cost(&measured.programs)),
-        (charts.join("late.svg"), chart::late(&measured.late)),
-    ];
+    let mut files = vec![(folder.join("benchmarks.md"), text.clone())];
+    if !measured.programs.is_empty() {
+        files.push((charts.join("cost.svg"), chart::cost(&measured.programs)));
+    }
+    if !measured.watched.is_empty() {
+        files.push((
+            charts.join("watched.svg"),
+            watched::chart(&measured.watched),
+        ));
+    }
+    if !measured.late.is_empty() {
+        files.push((charts.join("late.svg"), chart::late(&measured.late)));
+    }
     fs::create_dir_all(&charts).with_context(|| format!("cannot make {}", charts.display()))?;
     println!("\n{text}");
     for (file, content) in files {

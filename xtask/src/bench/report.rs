@@ -3,41 +3,51 @@
 use super::Measured;
 use super::late::Late;
 use super::programs::{Program, Start, median};
+use super::watched;
 use crate::engine::Engine;
 use crate::examples;
 use crate::stats::geometric_mean;
 use crate::table;
 
-/// The whole report.
+/// The whole report: a section for each part that was measured.
 pub fn markdown(measured: &Measured) -> String {
-    let Measured {
-        machine,
-        rounds,
-        programs,
-        starts,
-        late,
-    } = measured;
-    let facts: String = machine
+    let facts: String = measured
+        .machine
         .facts
         .iter()
         .map(|(what, is)| format!("- {what}: {is}\n"))
         .collect();
-    let mean = geometric_mean(programs.iter().map(Program::cost));
-    let wall = geometric_mean(programs.iter().map(Program::cost_wall));
-    let summary: Vec<_> = late
-        .iter()
-        .map(|late| (late.engine, late.runs.clone()))
-        .collect();
-    let runs = late
-        .first()
-        .map_or(0, |late| late.runs.len() / late.examples().len().max(1));
-    format!(
+    let mut text = format!(
         "\
 # What Leash costs, and how late it stops
 
 Written by `cargo xtask bench`, which repeats all of it.
 
-{facts}
+{facts}"
+    );
+    let sections = [
+        (!measured.programs.is_empty()).then(|| cost(measured)),
+        (!measured.watched.is_empty()).then(|| watched::section(&measured.watched)),
+        (!measured.late.is_empty()).then(|| lateness(&measured.late)),
+    ];
+    for section in sections.into_iter().flatten() {
+        text += "\n";
+        text += &section;
+    }
+    text
+}
+
+fn cost(measured: &Measured) -> String {
+    let Measured {
+        rounds,
+        programs,
+        starts,
+        ..
+    } = measured;
+    let mean = geometric_mean(programs.iter().map(Program::cost));
+    let wall = geometric_mean(programs.iter().map(Program::cost_wall));
+    format!(
+        "\
 ## What it costs while nothing is stopped
 
 ![Ratios of CPU time for each program of the corpus](benchmarks/cost.svg)
@@ -55,7 +65,22 @@ clock.
 
 From before the start of the process to its end, in milliseconds.
 
-{starts}
+{starts}",
+        programs = corpus(programs),
+        starts = start_up(starts),
+    )
+}
+
+fn lateness(late: &[Late]) -> String {
+    let summary: Vec<_> = late
+        .iter()
+        .map(|late| (late.engine, late.runs.clone()))
+        .collect();
+    let runs = late
+        .first()
+        .map_or(0, |late| late.runs.len() / late.examples().len().max(1));
+    format!(
+        "\
 ## How late a runaway script is stopped
 
 ![Time from the limit to the end of the process, for each engine](benchmarks/late.svg)
@@ -69,8 +94,6 @@ The goal is 50 ms.
 Each script, median / maximum:
 
 {scripts}",
-        programs = corpus(programs),
-        starts = start_up(starts),
         summary = examples::summary(&summary),
         scripts = scripts(late),
     )
@@ -194,6 +217,7 @@ mod tests {
                     by_grace: false,
                 }],
             }],
+            watched: Vec::new(),
         });
         for part in [
             "- Date: 2026-01-01",
@@ -204,5 +228,9 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part} is not in\n{text}");
         }
+        assert!(
+            !text.contains("watched"),
+            "what was not measured is left out"
+        );
     }
 }

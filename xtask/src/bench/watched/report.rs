@@ -1,0 +1,196 @@
+//! The section of the report about watched coroutines: tables and a chart.
+
+use super::{Cost, Memory, Ratios, WORKLOADS};
+use crate::bench::svg::{BLUE, INK, ORANGE, Picture, Side};
+use crate::stats::Spread;
+use crate::table;
+
+/// The section, in Markdown.
+pub fn section(costs: &[Cost]) -> String {
+    let list: String = WORKLOADS
+        .iter()
+        .map(|w| format!("- `{}`: {}\n", w.name, w.what))
+        .collect();
+    format!(
+        "\
+## What a watched coroutine costs
+
+![Ratios of CPU time for each workload and engine](benchmarks/watched.svg)
+
+CPU time of a coroutine under a watch of [corowatch](corowatch.md) whose limits are not reached, as a ratio to the same without any
+module, in Debian's interpreters (5.5: a plain one around the vendored library). Turns of 10 ms, processes in turn; the median of all turns and the
+quartiles. The time of the timer thread is in it. Code that runs, then resuming:
+
+{list}
+The goals are 1.01 for code that runs, and 1.15 for resuming (LuaJIT: 1.4).
+
+{watched}
+The same under a watcher of thirty lines of plain Lua, [hookwatch.lua](../xtask/src/bench/lua/hookwatch.lua): a count hook that reads the clock
+every 10000 instructions. On LuaJIT the compiler has to be off for it; with corowatch it is on, and code is reached where it is
+interpreted. (`luajit -joff`: off for all three.)
+
+{hook}
+Memory for each of 10,000 coroutines that have been resumed once, with a callback each, in bytes: by the count of the Lua state, and of
+the whole process, what the C library adds included. Columns with a + are what a watch takes beyond the coroutine; the goal is 200.
+
+{memory}",
+        watched = ratios(costs, |r| r.watched().map(with_quartiles)),
+        hook = ratios(costs, |r| r.hook().map(|s| format!("{:.2}", s.median))),
+        memory = memory(costs),
+    )
+}
+
+fn with_quartiles(spread: Spread) -> String {
+    let Spread {
+        lower,
+        median,
+        upper,
+        ..
+    } = spread;
+    format!("{median:.3} ({lower:.2}-{upper:.2})")
+}
+
+fn ratios(costs: &[Cost], cell: impl Fn(&Ratios) -> Option<String>) -> String {
+    let mut head = vec!["workload"];
+    head.extend(costs.iter().map(|cost| cost.name.as_str()));
+    let rows: Vec<Vec<String>> = WORKLOADS
+        .iter()
+        .enumerate()
+        .map(|(index, workload)| {
+            let cells = costs
+                .iter()
+                .map(|cost| cell(&cost.ratios[index]).unwrap_or_else(|| "-".to_owned()));
+            std::iter::once(workload.name.to_owned())
+                .chain(cells)
+                .collect()
+        })
+        .collect();
+    table::markdown(&head, &rows)
+}
+
+fn memory(costs: &[Cost]) -> String {
+    let head = [
+        "engine",
+        "plain, state",
+        "process",
+        "corowatch, state",
+        "process",
+        "hook, state",
+        "process",
+    ];
+    let rows: Vec<Vec<String>> = costs
+        .iter()
+        .filter_map(|cost| {
+            let [plain, watched, hook] = cost.memory?;
+            let beyond = |m: Memory| {
+                [m.state - plain.state, m.process - plain.process].map(|b| format!("+{b:.0}"))
+            };
+            let mut row = vec![cost.name.clone()];
+            row.extend([plain.state, plain.process].map(|bytes| format!("{bytes:.0}")));
+            row.extend(beyond(watched));
+            row.extend(beyond(hook));
+            Some(row)
+        })
+        .collect();
+    table::markdown(&head, &rows)
+}
+
+const ROW: f64 = 30.0;
+const TOP: f64 = 84.0;
+const LEFT: f64 = 100.0;
+const RIGHT: f64 = 770.0;
+const WIDTH: f64 = 800.0;
+/// The ratios at the edges.
+const FROM: f64 = 0.9;
+const TO: f64 = 32.0;
+const THIN: &str = r#"stroke-opacity="0.35""#;
+const DASHED: &str = r#"stroke-dasharray="5 4" stroke-width="1.5""#;
+
+/// Where a ratio is.
+fn x(ratio: f64) -> f64 {
+    let part = (ratio.clamp(FROM, TO) / FROM).ln() / (TO / FROM).ln();
+    LEFT + part * (RIGHT - LEFT)
+}
+
+/// A row for each workload: a dot for each engine, and a ring for the hook there.
+pub fn chart(costs: &[Cost]) -> String {
+    let bottom = TOP + ROW * WORKLOADS.len() as f64;
+    let mut picture = Picture::new(WIDTH, bottom + 48.0);
+    picture.text(
+        (LEFT, 22.0),
+        Side::Right,
+        INK,
+        "CPU time under a watch, as a ratio to the same code without one (logarithmic; each mark is an engine)",
+    );
+    picture.dot((LEFT, 42.0), BLUE, "");
+    picture.text((LEFT + 10.0, 46.0), Side::Right, INK, "corowatch");
+    picture.ring((LEFT, 62.0), ORANGE, "");
+    let words = "a count hook in plain Lua that reads the clock every 10000 instructions";
+    picture.text((LEFT + 10.0, 66.0), Side::Right, INK, words);
+    for label in ["1", "2", "4", "8", "16", "32"] {
+        let ratio: f64 = label.parse().expect("it is a number");
+        picture.line((x(ratio), TOP), (x(ratio), bottom), INK, THIN);
+        picture.text((x(ratio), bottom + 18.0), Side::Middle, INK, label);
+    }
+    let goal = x(1.15);
+    picture.line((goal, TOP - 4.0), (goal, bottom), ORANGE, DASHED);
+    picture.text((goal, bottom + 38.0), Side::Middle, ORANGE, "1.15");
+    for (index, workload) in WORKLOADS.iter().enumerate() {
+        let y = TOP + ROW * (index as f64 + 0.5);
+        picture.text((LEFT - 20.0, y + 4.0), Side::Left, INK, workload.name);
+        for cost in costs {
+            let words = |spread: &Spread| format!("{}: {:.3}", cost.name, spread.median);
+            if let Some(spread) = cost.ratios[index].hook() {
+                picture.ring((x(spread.median), y), ORANGE, &words(&spread));
+            }
+            if let Some(spread) = cost.ratios[index].watched() {
+                picture.dot((x(spread.median), y), BLUE, &words(&spread));
+            }
+        }
+    }
+    picture.finish("What a watched coroutine costs")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_section_has_all_tables_and_the_chart_all_rows() {
+        let ratios = Ratios {
+            watched: vec![1.125],
+            hook: vec![2.5],
+        };
+        let memory = |bytes| Memory {
+            state: bytes,
+            process: bytes,
+        };
+        let costs = [
+            Cost {
+                name: "lua54".to_owned(),
+                ratios: vec![ratios; WORKLOADS.len()],
+                memory: Some([memory(1000.0), memory(1150.0), memory(1300.0)]),
+            },
+            Cost {
+                name: "luajit -joff".to_owned(),
+                ratios: vec![Ratios::default(); WORKLOADS.len()],
+                memory: None,
+            },
+        ];
+        let text = section(&costs);
+        for part in ["1.125 (1.12-1.12)", "2.50", "+150", "+300", "| garbage"] {
+            assert!(text.contains(part), "{part} is not in\n{text}");
+        }
+        let chart = chart(&costs);
+        for workload in &WORKLOADS {
+            assert!(chart.contains(&format!(">{}<", workload.name)));
+        }
+        assert!(chart.contains("lua54: 2.500"));
+    }
+
+    #[test]
+    fn ratios_beyond_the_edges_are_at_the_edges() {
+        assert_eq!((x(0.1), x(FROM)), (LEFT, LEFT));
+        assert_eq!((x(1e3), x(TO)), (RIGHT, RIGHT));
+    }
+}
