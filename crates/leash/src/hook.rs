@@ -20,7 +20,7 @@ use crate::coroutines::{Entry, SavedHook};
 use crate::raise::{raise, throw};
 use crate::record::RECOUNT_STEP;
 use crate::record::{RECORDS, Record, thread_identity};
-use crate::request::{CHECK, RECOUNT, TARGETS, WATCH};
+use crate::request::{CHECK, RECOUNT, SWEEP, TARGETS, WATCH};
 use crate::state::State;
 use crate::sys::{self, lua_Debug, lua_State};
 use crate::{alloc, hookless, jit, trace};
@@ -84,13 +84,18 @@ pub fn act(state: &State, flags: u64) {
     if flags & RECOUNT != 0 {
         recount(state);
     }
+    if flags & SWEEP != 0 {
+        state.place.clear_pending();
+        state.record().request.answer(SWEEP);
+        jit::unmark(state); // what is asked for besides marks again, below
+    }
     if flags & TARGETS != 0 {
         deliver_to_targets(state);
     }
     if flags & WATCH != 0 {
         deliver_to_late(state);
     }
-    if flags & !(RECOUNT | TARGETS | WATCH) != 0 {
+    if flags & !(RECOUNT | SWEEP | TARGETS | WATCH) != 0 {
         deliver(state);
     }
 }
@@ -367,7 +372,7 @@ unsafe fn go_on(state: &State, l: *mut lua_State, entry: Option<&Entry>) {
         // First the answer, then the look: who interrupts a coroutine marks its target first and asks then, so either his mark
         // is seen here or what he asks comes after the answer.
         state.place.clear_pending();
-        request.answer(CHECK | TARGETS | WATCH);
+        request.answer(CHECK | SWEEP | TARGETS | WATCH);
         let mut again = 0;
         state.for_each_live(|_, e| {
             if is_interrupted(e) {
@@ -380,6 +385,7 @@ unsafe fn go_on(state: &State, l: *mut lua_State, entry: Option<&Entry>) {
         }
         if request.flags() == 0 {
             state.record().settled();
+            jit::sweep(state);
         } else {
             state.place.set_pending();
         }

@@ -20,6 +20,7 @@ use crate::hookless;
 use crate::state::State;
 use crate::sys::{self, lua_State};
 use std::ffi::CStr;
+use watchdog::Ticks;
 
 /// `HOOK_PROFILE` in `lj_obj.h`.
 #[cfg(feature = "luajit")]
@@ -116,6 +117,15 @@ pub fn unmark(state: &State) -> bool {
     }
     let _ = (state, hookless::hookmask);
     false
+}
+
+/// A delivery has been answered. A protected call that was begun between the two puts the bit back if it fails, for LuaJIT saves it with the
+/// state of the hooks (`hook_save`, `hook_restore`), and compiled code would leave at each guard from then on: so looks are taken later.
+pub fn sweep(state: &State) {
+    if state.jit.get() == Jit::Guarded {
+        state.record().sweep();
+        state.record().arm(Ticks::now()); // the timer thread sees what is due first
+    }
 }
 
 /// In the child of a fork.

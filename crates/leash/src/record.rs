@@ -13,7 +13,7 @@
 
 use crate::Reason;
 use crate::home::Inspectors;
-use crate::request::{CHECK, INTERRUPT, KILL, RECOUNT, Request, TARGETS, WATCH};
+use crate::request::{CHECK, INTERRUPT, KILL, RECOUNT, Request, SWEEP, TARGETS, WATCH};
 use crate::slab::{Place, Slab};
 use crate::state::State;
 use crate::watch::Watching;
@@ -41,6 +41,10 @@ const CPU_STEP: Duration = Duration::from_millis(1);
 /// How often a look is taken whether the instructions are still being counted (a script can remove the count hook).
 pub const RECOUNT_STEP: Duration = Duration::from_millis(5);
 
+/// The first look for a stale bit; each later one takes eight times as long to come, up to four seconds.
+const FIRST_SWEEP: Duration = Duration::from_millis(1);
+const SWEEPS: u32 = 5;
+
 /// Called when a stop goes unanswered: the reason, and how long the call has been running.
 pub type StuckFn = fn(Reason, Duration);
 
@@ -58,6 +62,10 @@ pub struct Record {
     pub cpu_clock: AtomicU64,
     /// An open call counts instructions.
     pub counting: AtomicBool,
+    /// LuaJIT: looks that are still to be taken for a bit that has come back ([`crate::jit`]), and when the next is, as `Ticks`.
+    sweeps: AtomicU32,
+    /// See `sweeps`.
+    sweep_at: AtomicU64,
     /// Coroutines that must yield in time.
     pub watching: Watching,
     /// When the outermost call began, as `Ticks`.
@@ -98,6 +106,8 @@ impl Default for Record {
             cpu_until: AtomicU64::new(u64::MAX),
             cpu_clock: AtomicU64::new(0),
             counting: AtomicBool::new(false),
+            sweeps: AtomicU32::new(0),
+            sweep_at: AtomicU64::new(0),
             watching: Watching::default(),
             started: AtomicU64::new(0),
             stop_asked_at: AtomicU64::new(0),
@@ -127,6 +137,7 @@ impl Record {
         self.deadline.store(u64::MAX, Ordering::Relaxed);
         self.cpu_until.store(u64::MAX, Ordering::Relaxed);
         self.counting.store(false, Ordering::Relaxed);
+        self.sweeps.store(0, Ordering::Relaxed);
         self.watching.reset();
         self.scoped.store(false, Ordering::Relaxed);
         self.closing.store(false, Ordering::Relaxed);
@@ -240,6 +251,7 @@ impl Record {
             }
             next = next.min(now.after(RECOUNT_STEP));
         }
+        next = next.min(self.sweep_due(now, generation));
         let flags = self.request.flags();
         if flags == 0 {
             return next;
@@ -251,7 +263,7 @@ impl Record {
             return next.min(rest);
         }
         owner.poke();
-        if flags == RECOUNT {
+        if flags & !(RECOUNT | SWEEP) == 0 {
             return next;
         }
         if flags & INTERRUPT != 0 {
@@ -260,7 +272,7 @@ impl Record {
             reason = Some(Reason::Kill);
         }
         let pause = self.next_pause();
-        if flags & !(TARGETS | RECOUNT | WATCH) == 0 {
+        if flags & !(TARGETS | RECOUNT | SWEEP | WATCH) == 0 {
             // The coroutine may be suspended, or the whole state idle, for as long as it likes.
             let pause = if flags & WATCH == 0 && self.waiting_since(&self.asked_at, now) > PATIENCE
             {
@@ -272,6 +284,35 @@ impl Record {
         }
         self.tell_if_stuck(now, reason.unwrap_or(Reason::Memory));
         now.after(pause).min(next)
+    }
+
+    /// LuaJIT: has looks taken for a bit that has come back, until five seconds from now. Owner thread.
+    pub fn sweep(&self) {
+        let at = Ticks::now().after(FIRST_SWEEP);
+        self.sweep_at.store(at.as_nanos(), Ordering::Relaxed);
+        self.sweeps.store(SWEEPS, Ordering::Relaxed);
+    }
+
+    /// Whether looks are to be taken; when the next is.
+    pub fn next_sweep(&self) -> Ticks {
+        if self.sweeps.load(Ordering::Relaxed) == 0 {
+            return Ticks::NEVER;
+        }
+        Ticks::from_nanos(self.sweep_at.load(Ordering::Relaxed))
+    }
+
+    /// Asks for such a look if it is time; returns when the next is.
+    fn sweep_due(&self, now: Ticks, generation: u64) -> Ticks {
+        let at = self.next_sweep();
+        if at > now {
+            return at;
+        }
+        let left = self.sweeps.load(Ordering::Relaxed).saturating_sub(1);
+        self.sweeps.store(left, Ordering::Relaxed);
+        let next = now.after(FIRST_SWEEP * 8u32.pow(SWEEPS.saturating_sub(left)));
+        self.sweep_at.store(next.as_nanos(), Ordering::Relaxed);
+        self.request.ask(generation, SWEEP);
+        self.next_sweep()
     }
 
     /// `due` of a state that is being closed, and can no longer be reached: the last resort is still there.

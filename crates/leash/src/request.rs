@@ -20,6 +20,8 @@ pub const KILL: u64 = 4;
 pub const TARGETS: u64 = 16;
 /// A watched coroutine is late: look at the open frames.
 pub const WATCH: u64 = 32;
+/// LuaJIT: take a stale bit away. Answered by the signal handler itself.
+pub const SWEEP: u64 = 64;
 /// See that the instructions are still being counted. Answered by the signal handler itself.
 pub const RECOUNT: u64 = 8;
 

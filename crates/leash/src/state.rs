@@ -16,7 +16,7 @@ use crate::layout::Layout;
 use crate::limits::Reason;
 use crate::memory::Memory;
 use crate::record::{RECOUNT_STEP, Record, thread_identity};
-use crate::request::{CHECK, INTERRUPT, KILL, RECOUNT};
+use crate::request::{CHECK, INTERRUPT, KILL, RECOUNT, SWEEP};
 use crate::scope::Scope;
 use crate::slab::Place;
 use crate::sys::{self, lua_State};
@@ -319,7 +319,9 @@ impl State {
             jit::unmark(self); // a late delivery
             // Requests were for calls that are over.
             self.place.clear_pending();
-            record.request.answer(CHECK | INTERRUPT | KILL | RECOUNT);
+            record
+                .request
+                .answer(CHECK | INTERRUPT | KILL | RECOUNT | SWEEP);
             record.settled();
             self.unanswered.set(0);
             self.traceback.borrow_mut().clear();
@@ -404,14 +406,15 @@ impl State {
         record.cpu_until.store(cpu, Ordering::Relaxed);
         record.scoped.store(scope.is_some(), Ordering::Relaxed);
         if scope.is_none() {
-            if self.follows.get() && record.request.flags() != 0 {
+            let sweeps = record.next_sweep() != Ticks::NEVER;
+            if self.follows.get() && (record.request.flags() != 0 || sweeps) {
                 record.arm(Ticks::now()); // a coroutine has been interrupted by its id
             } else {
                 record.disarm();
             }
             return;
         }
-        let mut at = deadline;
+        let mut at = deadline.min(record.next_sweep());
         let counting = self.least_budget().is_some();
         record.counting.store(counting, Ordering::Relaxed);
         if counting {
@@ -447,9 +450,9 @@ impl State {
             // First no handler finds a request, then the hooks go.
             self.place.clear_pending();
             record.request.answer(if outermost {
-                CHECK | INTERRUPT | KILL
+                CHECK | INTERRUPT | KILL | SWEEP
             } else {
-                CHECK
+                CHECK | SWEEP
             });
             if outermost && !self.follows.get() {
                 record.owner.store(0, Ordering::Release);
@@ -458,6 +461,9 @@ impl State {
             compiler_fence(Ordering::SeqCst);
             // Setting a count hook anew forgets what has been counted: so not without need, and never for nothing.
             let counting = self.least_budget().is_some();
+            if self.delivered.get() {
+                jit::sweep(self);
+            }
             if self.delivered.replace(false) || self.hooked.get() && !counting {
                 self.hooked.set(false);
                 self.rehooking.set(true);

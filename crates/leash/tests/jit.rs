@@ -9,7 +9,7 @@ mod common;
 use common::{Lua, ms, timeout};
 use leash::{Guest, How, Jit, Limits, Reason, interrupt, sys};
 use std::ffi::CString;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// Endless loops, each of which LuaJIT compiles.
@@ -222,33 +222,73 @@ fn a_detached_state_is_as_it_was() {
     }
 }
 
+fn hookmask(l: *mut sys::lua_State, vm: &leash::Layout) -> u8 {
+    // SAFETY: found behind the main state, which `l` is.
+    unsafe { l.cast::<u8>().add(vm.hookmask.unwrap()).read_volatile() }
+}
+
+unsafe extern "C-unwind" fn protected(l: *mut sys::lua_State) -> std::ffi::c_int {
+    // SAFETY: called with one function.
+    unsafe { sys::lua_pcall(l, 0, 0, 0) }
+}
+
 /// A kill inside a protected call of a C function brings the saved bit back: compiled code must not stay slow.
 #[test]
 fn the_bit_does_not_come_back() {
     let lua = Lua::new();
-    unsafe extern "C-unwind" fn protected(l: *mut sys::lua_State) -> std::ffi::c_int {
-        // SAFETY: called with one function. The interrupt that was asked for before is on its way when the call begins.
-        unsafe { sys::lua_pcall(l, 0, 0, 0) }
-    }
     // SAFETY: a live state on its thread.
     unsafe {
         sys::lua_pushcfunction(lua.l, protected);
         sys::lua_setglobal(lua.l, c"protected".as_ptr());
     }
-    let mask = || {
-        let offset = lua.vm().layout().hookmask.unwrap();
-        // SAFETY: found behind the main state.
-        unsafe { lua.l.cast::<u8>().add(offset).read_volatile() }
-    };
     for _ in 0..20 {
-        lua.run(
-            "while true do protected(function() while true do end end) end",
-            &timeout(5),
-        )
-        .unwrap_err();
-        assert_eq!(mask(), 0);
+        let code = "while true do protected(function() while true do end end) end";
+        lua.run(code, &timeout(5)).unwrap_err();
+        assert_eq!(hookmask(lua.l, &lua.vm().layout()), 0);
     }
     lua.assert_healthy();
+}
+
+static TARGET: AtomicU64 = AtomicU64::new(0);
+
+/// Is interrupted, and begins a protected call before the hook has seen it.
+unsafe extern "C-unwind" fn interrupted(l: *mut sys::lua_State) -> std::ffi::c_int {
+    assert!(interrupt(TARGET.load(Ordering::Relaxed), How::Once));
+    // SAFETY: called with one function.
+    unsafe { sys::lua_pcall(l, 0, 0, 0) }
+}
+
+unsafe extern "C-unwind" fn fail(l: *mut sys::lua_State) {
+    // SAFETY: called in a hook; nothing owns anything here.
+    unsafe {
+        sys::lua_pushstring(l, c"interrupted".as_ptr());
+        sys::lua_error(l);
+    }
+}
+
+/// Where no boundary of ours is passed, it is taken away a little later.
+#[test]
+fn the_bit_does_not_stay() {
+    // SAFETY: a state of our own, on this thread.
+    unsafe {
+        let l = sys::luaL_newstate();
+        let layout = leash::Vm::attach(l).unwrap().layout(); // and detached
+        sys::luaL_openlibs(l);
+        let guest = Guest::attach(l).unwrap();
+        guest.on_interrupt(fail);
+        TARGET.store(guest.id(l).unwrap(), Ordering::Relaxed);
+        sys::lua_pushcfunction(l, interrupted);
+        sys::lua_setglobal(l, c"interrupted".as_ptr());
+        // All is compiled before: where LuaJIT begins to compile, it takes the bit away by itself.
+        let code = c"local function spin(k) local n = 0 for i = 1, k do n = n + i end end
+            for i = 1, 200 do spin(100) end interrupted(function() spin(1e300) end) spin(3e7)";
+        for _ in 0..5 {
+            assert_eq!(sys::luaL_loadstring(l, code.as_ptr()), 0);
+            assert_eq!(sys::lua_pcall(l, 0, 0, 0), 0);
+            assert_eq!(hookmask(l, &layout), 0);
+        }
+        sys::lua_close(l);
+    }
 }
 
 /// The instruction limit counts in the interpreter; afterwards code is compiled again.
