@@ -161,12 +161,14 @@ fn forget(state: &State, block: *mut c_void, size: usize) {
         let co: *mut lua_State = block.wrapping_byte_add(state.coroutine_offset.get()).cast();
         state.coroutines.remove(co);
         state.forget_watched();
+        state.forget_calls_of(co);
     }
 }
 
 /// Whether the state may grow by `growth` bytes, to resize `block`.
 #[cold]
 fn admit(state: &State, block: *const c_void, growth: usize) -> bool {
+    state.drop_abandoned(); // the limit may be that of a call that is no more
     // SAFETY: the state is live, on this thread; asking reads a flag.
     let collects = || unsafe { sys::collects_when_refused(state.main.get()) };
     match state.memory.ask(growth, collects) {

@@ -5,11 +5,12 @@
 //! the state, and the allocator frees it when the state's last block is freed (LuaJIT: the [sentinel](crate::sentinel) does).
 
 use crate::jit::Jit;
-use crate::limits::Reason;
+use crate::limits::{Limits, Reason, Stop};
 use crate::state::State;
 use crate::sys::{self, lua_State};
 use crate::vm::{AttachError, attach_state, pop_message};
 use crate::{sentinel, target};
+use std::ffi::c_int;
 use std::ptr::NonNull;
 
 /// Called in the hook of an interrupted coroutine, with the coroutine. It may push, call, raise, and return, as a hook may.
@@ -111,6 +112,34 @@ impl Guest {
     /// How compiled code is made to stop.
     pub fn jit(&self) -> Jit {
         self.state().jit.get()
+    }
+
+    /// `lua_pcall` with limits, as [`Vm::call`](crate::Vm::call).
+    ///
+    /// If the report says that an enclosing call has to end ([`Stop::enclosing`]), drop it and [`unwind`](Guest::unwind).
+    ///
+    /// # Safety
+    /// As `lua_pcall`. `l` is a coroutine of this state, and runs on this thread. Nothing that owns anything is alive in the frames between
+    /// here and Lua: on 5.5 the coroutine may close itself inside, and this call does not return then.
+    pub unsafe fn call(
+        &self,
+        l: *mut lua_State,
+        nargs: c_int,
+        nresults: c_int,
+        msgh: c_int,
+        limits: &Limits,
+    ) -> Result<c_int, Box<Stop>> {
+        // SAFETY: by the caller.
+        unsafe { self.state().call(l, nargs, nresults, msgh, limits) }
+    }
+
+    /// Goes on with a stop that belongs to an enclosing call. Raises an error that no message handler sees: does not return.
+    ///
+    /// # Safety
+    /// In a C function that Lua has called in `l`, a coroutine of this state, with a free slot. Nothing that owns anything is alive.
+    pub unsafe fn unwind(&self, l: *mut lua_State) {
+        // SAFETY: by the caller.
+        unsafe { self.state().unwind(l) };
     }
 
     /// Bytes in use by the state.

@@ -4,8 +4,9 @@
 //! whichever thread it likes, and nothing tells us. Two facts together do:
 //!
 //! - **The allocator follows.** Every state allocates all the time; our allocator compares the thread that it is called on with the
-//!   one that it remembers (the kernel's id, from a thread-local: `pthread_self` is the same again for the next thread that gets
-//!   the same stack), and takes note of a new one. So a poke goes to the thread on which the state was last active.
+//!   one that it remembers, and takes note of a new one. So a poke goes to the thread on which the state was last active. What is
+//!   compared is the thread pointer, a register: the kernel's id lies in a thread-local, which takes a function call in a library, and
+//!   made code that allocates all the time 5 % slower. The next thread may get the same pointer; so one that ends is forgotten.
 //! - **The C stack shows.** While a state runs, one word of the running coroutine (`jump`, [`crate::layout`]) points into the stack of
 //!   the thread that runs it. A handler that does not find such a coroutine touches nothing: the state is idle, or elsewhere,
 //!   and the request waits until a later poke finds it running.
@@ -15,7 +16,7 @@
 //! over and then waits until no handler is counted in. From that allocation on, and only from then on, memory of the state
 //! changes; before it, a handler that looks finds the state not running on its own stack.
 
-use crate::record::thread_identity;
+use crate::record::{RECORDS, thread_identity};
 use crate::state::State;
 use std::cell::Cell;
 use std::mem::MaybeUninit;
@@ -82,11 +83,58 @@ impl Inspectors {
     }
 }
 
+/// The address of the calling thread's control block, which is what `pthread_self` returns; a register holds it.
+#[inline(always)]
+fn thread_pointer() -> usize {
+    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+    {
+        let pointer: usize;
+        // SAFETY: the ABI of x86-64 for thread-local storage: the first word of the block is its own address.
+        unsafe {
+            std::arch::asm!("mov {}, fs:0", out(reg) pointer, options(nostack, preserves_flags, readonly));
+        }
+        pointer
+    }
+    #[cfg(all(target_os = "linux", target_arch = "aarch64"))]
+    {
+        let pointer: usize;
+        // SAFETY: the register is readable everywhere.
+        unsafe {
+            std::arch::asm!("mrs {}, tpidr_el0", out(reg) pointer, options(nostack, preserves_flags, readonly));
+        }
+        pointer
+    }
+    #[cfg(not(all(
+        target_os = "linux",
+        any(target_arch = "x86_64", target_arch = "aarch64")
+    )))]
+    thread_identity()
+}
+
+/// A thread that has run states is ending: the next one may get the same control block.
+struct Exit;
+
+impl Drop for Exit {
+    fn drop(&mut self) {
+        let me = thread_pointer();
+        RECORDS.for_each_used(|r| {
+            // Relaxed: a word of its own. Only another thread with this pointer must see it, and it begins after this one ended.
+            let _ = r
+                .home
+                .compare_exchange(me, 0, Ordering::Relaxed, Ordering::Relaxed);
+        });
+    }
+}
+
+thread_local! {
+    static EXIT: Exit = const { Exit };
+}
+
 impl State {
     /// Called by the allocator: takes the state over if it has come to another thread.
-    #[inline]
+    #[inline(always)]
     pub fn notice_thread(&self) {
-        if self.follows.get() && self.thread.get() != Thread::current().to_bits() {
+        if self.follows.get() && self.record().home.load(Ordering::Relaxed) != thread_pointer() {
             self.follow_to_this_thread();
         }
     }
@@ -97,9 +145,12 @@ impl State {
         let me = Thread::current().to_bits();
         self.record().owner.store(me, Ordering::SeqCst);
         self.record().inspectors.wait_for_none();
-        self.thread.set(me);
         self.pthread.set(thread_identity());
         self.stack.set(stack());
+        // A thread that is past its thread-local values cannot be seen to end, so it is not remembered.
+        let seen = EXIT.try_with(|_| ()).is_ok();
+        let home = if seen { thread_pointer() } else { 0 };
+        self.record().home.store(home, Ordering::Relaxed);
     }
 
     /// Whether a coroutine of this state is running on this thread's stack. **Signal context.**

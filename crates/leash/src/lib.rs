@@ -12,6 +12,7 @@
 //! in [`sys`], and nowhere else.
 
 mod alloc;
+mod call;
 mod coroutines;
 mod guest;
 mod home;

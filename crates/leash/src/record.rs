@@ -18,7 +18,7 @@ use crate::slab::{Place, Slab};
 use crate::state::State;
 use crate::watch::Watching;
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use watchdog::{Alarm, Ticks, TimerError, Watch, cpu::ThreadClock, poke::Thread};
@@ -54,6 +54,8 @@ pub struct Record {
     pub request: Request,
     /// The thread that runs the state, as `Thread::to_bits`; 0: no call is open.
     pub owner: AtomicU64,
+    /// The thread pointer of the thread on which the state was last active ([`crate::home`]); 0: not known.
+    pub home: AtomicUsize,
     /// The earliest deadline of the open calls, as `Ticks`.
     pub deadline: AtomicU64,
     /// The earliest CPU limit of the open calls, in nanoseconds of the owner's CPU clock; `u64::MAX`: none.
@@ -102,6 +104,7 @@ impl Default for Record {
         Record {
             request: Request::default(),
             owner: AtomicU64::new(0),
+            home: AtomicUsize::new(0),
             deadline: AtomicU64::new(u64::MAX),
             cpu_until: AtomicU64::new(u64::MAX),
             cpu_clock: AtomicU64::new(0),
@@ -134,6 +137,7 @@ impl Record {
     /// Resets what a former state may have left.
     pub fn reset(&self) {
         self.owner.store(0, Ordering::Release);
+        self.home.store(0, Ordering::Relaxed);
         self.deadline.store(u64::MAX, Ordering::Relaxed);
         self.cpu_until.store(u64::MAX, Ordering::Relaxed);
         self.counting.store(false, Ordering::Relaxed);

@@ -1,14 +1,19 @@
 //! One open call with limits, and the decision what is due.
 //!
-//! A scope lives in the frame of [`crate::Vm::call`] and is linked to the scope around it. Only the owner thread looks at it: the
+//! A scope is opened and closed by [`crate::call`] and is linked to the scope around it. Only the owner thread looks at it: the
 //! hook when an interrupt lands, the allocator when memory is refused. What other threads need of it (the earliest deadline) is
 //! copied into the [record](crate::record).
+//!
+//! Scopes lie in memory of the state's own ([`Scopes`]), one place for each depth, and not in the frame of the call: a call can be left
+//! without a return. `lua_pcall` catches every error, but in 5.5 a coroutine may close itself (`coroutine.close()`), which jumps over
+//! all protected calls in it. Such a scope is [abandoned](Scope::is_abandoned), which its coroutine shows, and is dropped by whoever looks next.
 //!
 //! **Who stops where**: the outermost scope that is due is the one that ends; what is inside it goes with it. So a script cannot
 //! contain a stop by a call of its own, however it limits that.
 
 use crate::limits::{Limits, Reason};
-use std::cell::Cell;
+use crate::sys::{self, lua_State};
+use std::cell::{Cell, RefCell};
 use std::time::Duration;
 use watchdog::{Ticks, cpu::ThreadClock};
 
@@ -17,7 +22,11 @@ pub struct Scope {
     /// The scope around this one, or null.
     pub outer: *const Scope,
     /// How many scopes are around this one.
-    pub depth: u32,
+    pub depth: usize,
+    /// The coroutine that has made the call; null: it has been collected since.
+    pub l: Cell<*mut lua_State>,
+    /// See [`is_abandoned`](Scope::is_abandoned).
+    can_vanish: bool,
     /// When the call began.
     pub started: Ticks,
     /// The thread's CPU time then.
@@ -44,9 +53,16 @@ impl Scope {
     /// Starts the clocks of `limits` inside `outer`.
     ///
     /// # Safety
-    /// `outer` is null or an open scope of the same state.
-    pub unsafe fn new(limits: &Limits, outer: *const Scope, used: usize) -> Scope {
+    /// `outer` is null or an open scope of the same state; `l` is a coroutine of it.
+    pub unsafe fn new(
+        limits: &Limits,
+        outer: *const Scope,
+        l: *mut lua_State,
+        used: usize,
+    ) -> Scope {
         let started = Ticks::now();
+        // SAFETY: by the caller.
+        let can_vanish = sys::CLOSES_ITSELF && unsafe { has_frame(l) };
         // The CPU clock costs a system call (DESIGN section 4, "Clocks cost"), so it is read only for those who limit it; the
         // report of other stops does without.
         let cpu_started = match limits.cpu {
@@ -63,6 +79,8 @@ impl Scope {
         Scope {
             outer,
             depth: around.map_or(0, |o| o.depth + 1),
+            l: Cell::new(l),
+            can_vanish,
             started,
             cpu_started,
             deadline,
@@ -97,6 +115,54 @@ impl Scope {
         }
         if self.budget.get().is_some_and(|n| n <= 0) {
             self.hit(Reason::Instructions);
+        }
+    }
+
+    /// Whether the call is gone without having been left.
+    ///
+    /// A coroutine in which a function has made the call runs, or waits for one that it has resumed: it has a frame. One that has closed
+    /// itself has none. (Its host could use it again: then it looks as if the call were still open, until it ends the next time.)
+    pub fn is_abandoned(&self) -> bool {
+        let l = self.l.get();
+        // SAFETY: not collected, so live.
+        self.can_vanish && (l.is_null() || !unsafe { has_frame(l) })
+    }
+}
+
+/// Whether any function is active in `l`.
+unsafe fn has_frame(l: *mut lua_State) -> bool {
+    // SAFETY: `l` is live, by the caller. `lua_Debug` is plain data, of which zero is a value, and is only written.
+    unsafe { sys::lua_getstack(l, 0, &mut std::mem::zeroed()) != 0 }
+}
+
+/// Where the scopes of a state lie: one for each depth, made when it is first needed.
+#[derive(Default)]
+pub struct Scopes(RefCell<Vec<*mut Scope>>);
+
+impl Scopes {
+    /// A place for a scope of this depth, at most one more than has been asked for before. What was there is not linked any more.
+    pub fn put(&self, scope: Scope) -> *const Scope {
+        let mut places = self.0.borrow_mut();
+        match places.get(scope.depth) {
+            Some(&place) => {
+                // SAFETY: allocated below; a scope of this depth is closed, so nobody looks at it.
+                unsafe { place.write(scope) };
+                place
+            }
+            None => {
+                let place = Box::into_raw(Box::new(scope));
+                places.push(place);
+                place
+            }
+        }
+    }
+}
+
+impl Drop for Scopes {
+    fn drop(&mut self) {
+        for place in self.0.get_mut().drain(..) {
+            // SAFETY: from `Box::into_raw`, once.
+            drop(unsafe { Box::from_raw(place) });
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::limits::Reason;
 use crate::memory::Memory;
 use crate::record::{RECOUNT_STEP, Record, thread_identity};
 use crate::request::{CHECK, INTERRUPT, KILL, RECOUNT, SWEEP};
-use crate::scope::Scope;
+use crate::scope::{Scope, Scopes};
 use crate::slab::Place;
 use crate::sys::{self, lua_State};
 use crate::watch::{Frame, WatchFn, Watched};
@@ -53,6 +53,8 @@ pub struct State {
     /// Its memory, and the host's allocator.
     pub memory: Memory,
 
+    /// Memory for scopes.
+    pub scopes: Scopes,
     /// The innermost open scope, and the coroutine in which it was opened.
     pub scope: Cell<*const Scope>,
     /// See `scope`.
@@ -77,8 +79,6 @@ pub struct State {
     /// While the attach looks for the blocks of a coroutine: the last few blocks that were made.
     pub learning: Cell<bool>,
     recent: Cell<[(usize, usize); 8]>,
-    /// The thread that the allocator was last called on, as `Thread::to_bits`.
-    pub thread: Cell<u64>,
     /// The thread that runs the state, as `pthread_self`, which a fork keeps.
     pub pthread: Cell<usize>,
     /// That thread's stack.
@@ -129,6 +129,7 @@ impl State {
             coroutine_offset: Cell::new(0),
             layout: Cell::new(Layout::default()),
             memory: Memory::new(base, used),
+            scopes: Scopes::default(),
             scope: Cell::new(ptr::null()),
             scope_state: Cell::new(ptr::null_mut()),
             delivered: Cell::new(false),
@@ -141,7 +142,6 @@ impl State {
             collector_stopped: Cell::new(false),
             learning: Cell::new(false),
             recent: Cell::new([(0, 0); 8]),
-            thread: Cell::new(0),
             pthread: Cell::new(0),
             stack: Cell::new((0, 0)),
             follows: Cell::new(false),
@@ -304,11 +304,41 @@ impl State {
     /// Calls `f` for each open scope, the innermost first.
     pub fn for_each_scope(&self, mut f: impl FnMut(&Scope)) {
         let mut s = self.scope.get();
-        // SAFETY: open scopes live in frames below this one, each linked to the next until null.
+        // SAFETY: open scopes stay in place, each linked to the next until null.
         while let Some(scope) = unsafe { s.as_ref() } {
             f(scope);
             s = scope.outer;
         }
+    }
+
+    /// A coroutine is being freed: calls that it has made are abandoned.
+    pub fn forget_calls_of(&self, co: *mut lua_State) {
+        if sys::CLOSES_ITSELF {
+            self.for_each_scope(|s| {
+                if s.l.get() == co {
+                    s.l.set(ptr::null_mut());
+                }
+            });
+        }
+    }
+
+    /// Closes scopes that were left without a return, up to the outermost of them. True if there were any.
+    pub fn drop_abandoned(&self) -> bool {
+        if !sys::CLOSES_ITSELF {
+            return false;
+        }
+        let mut last = None;
+        self.for_each_scope(|s| {
+            if s.is_abandoned() {
+                last = Some(ptr::from_ref(s));
+            }
+        });
+        let Some(last) = last else {
+            return false;
+        };
+        // SAFETY: an open scope of this state, in place.
+        self.leave(unsafe { &*last });
+        true
     }
 
     /// Opens a scope for code that runs in `l`.
@@ -365,7 +395,10 @@ impl State {
         }
         compiler_fence(Ordering::SeqCst);
         self.rehooking.set(false);
-        if scope.deadline <= scope.started || scope.cpu_until <= nanos(scope.cpu_started) {
+        if scope.deadline <= scope.started
+            || scope.cpu_until <= nanos(scope.cpu_started)
+            || scope.budget.get().is_some_and(|n| n <= 0)
+        {
             self.ask_self(CHECK); // a limit of zero needs no timer
         }
     }
@@ -410,11 +443,16 @@ impl State {
             if self.follows.get() && (record.request.flags() != 0 || sweeps) {
                 record.arm(Ticks::now()); // a coroutine has been interrupted by its id
             } else {
-                record.disarm();
+                match record.watching.next_look() {
+                    Ticks::NEVER => record.disarm(),
+                    at => record.arm(at),
+                }
             }
             return;
         }
-        let mut at = deadline.min(record.next_sweep());
+        let mut at = deadline
+            .min(record.next_sweep())
+            .min(record.watching.next_look());
         let counting = self.least_budget().is_some();
         record.counting.store(counting, Ordering::Relaxed);
         if counting {
@@ -486,12 +524,17 @@ impl State {
             hookless::forget(self);
             self.memory.settle();
         }
+        // SAFETY: the scope around this one is open. It may be none.
+        let outer = unsafe { scope.outer.as_ref() };
+        self.scope_state
+            .set(outer.map_or(self.main.get(), |o| o.l.get()));
         self.publish();
         goes_on
     }
 
     /// What has to end now, if anything: the outermost scope that is due.
     pub fn verdict(&self) -> Option<Reason> {
+        self.drop_abandoned();
         let flags = self.record().request.flags();
         if flags & (INTERRUPT | KILL) != 0 {
             let reason = if flags & INTERRUPT != 0 {

@@ -11,6 +11,7 @@
 //! | a new coroutine is told by | size | type | type | type | type | - |
 //! | an allocation that fails collects first | no | yes | yes | yes | yes | no |
 //! | compiled code that ignores hooks | no | no | no | no | no | yes |
+//! | a coroutine can close itself | no | no | no | no | yes | no |
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 
@@ -51,6 +52,10 @@ pub const HOOK_PER_COROUTINE: bool = !cfg!(feature = "luajit");
 
 /// From 5.2 on, the manual of `lua_Alloc` promises: for a new object, `osize` is its type.
 pub const ALLOC_TELLS_TYPE: bool = !cfg!(any(feature = "lua51", feature = "luajit"));
+
+/// 5.5: `coroutine.close()` without an argument closes the running coroutine, and jumps over all its protected calls to the resume
+/// (`luaD_throwbaselevel`).
+pub const CLOSES_ITSELF: bool = cfg!(feature = "lua55");
 
 /// From 5.2 on, `luaM_realloc_` runs a full collection when the allocator refuses, and asks once more.
 pub const COLLECTS_WHEN_REFUSED: bool = ALLOC_TELLS_TYPE;

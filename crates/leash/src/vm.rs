@@ -2,9 +2,9 @@
 
 use crate::jit::{self, Jit};
 use crate::layout;
-use crate::limits::{Limits, Reason, Stop};
+use crate::limits::{Limits, Stop};
 use crate::record::{RECORDS, Record, StuckFn, after_fork};
-use crate::request::{CHECK, INTERRUPT, KILL};
+use crate::request::{INTERRUPT, KILL};
 use crate::scope::Scope;
 use crate::sentinel;
 use crate::slab::Place;
@@ -18,7 +18,6 @@ use std::sync::Once;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use thiserror::Error;
-use watchdog::{Ticks, cpu::ThreadClock};
 
 /// Why a state could not be attached. The state is as it was.
 #[derive(Debug, Error)]
@@ -172,49 +171,8 @@ impl Vm {
         msgh: c_int,
         limits: &Limits,
     ) -> Result<c_int, Box<Stop>> {
-        let state = self.state();
-        // SAFETY: by the caller. The innermost scope is open while it is linked.
-        let (base, scope) = unsafe {
-            (
-                sys::lua_gettop(l) - nargs - 1,
-                Scope::new(limits, state.scope.get(), state.memory.used.get()),
-            )
-        };
-        if scope.depth > MOST_NESTED {
-            // SAFETY: the function and its arguments make place for the message; by the caller, an error may be raised here.
-            unsafe {
-                sys::lua_settop(l, base);
-                sys::lua_pushstring(
-                    l,
-                    c"C stack overflow (too many nested calls with limits)".as_ptr(),
-                );
-            }
-            return Ok(sys::LUA_ERRRUN);
-        }
-        state.enter(&scope, l);
-        // SAFETY: by the caller. An error inside is caught here; a stop cannot be caught further in.
-        let status = unsafe { sys::lua_pcall(l, nargs, nresults, msgh) };
-        // SAFETY: just returned.
-        if unsafe { hook::memory_ran_out(state, l, status) } {
-            // The limit may be that of a call around this one.
-            state.for_each_scope(|s| {
-                if s.memory_until == scope.memory_least {
-                    s.hit(Reason::Memory);
-                }
-            });
-        }
-        let enclosing = state.leave(&scope);
-        if enclosing && state.record().request.flags() == 0 {
-            state.ask_self(CHECK); // memory has run out for a call around this one, and nobody has been asked yet
-        }
-        match self.stop(&scope, limits, enclosing) {
-            None => Ok(status),
-            Some(stop) => {
-                // SAFETY: `base` values were there before the function.
-                unsafe { sys::lua_settop(l, base) };
-                Err(stop)
-            }
-        }
+        // SAFETY: by the caller.
+        unsafe { self.state().call(l, nargs, nresults, msgh, limits) }
     }
 
     /// `lua_close` under limits: it runs every finalizer. Returns what stopped them, if anything did; the state is closed all the
@@ -229,45 +187,13 @@ impl Vm {
             return None;
         }
         // SAFETY: no scope is open.
-        let scope = unsafe { Scope::new(limits, ptr::null(), state.memory.used.get()) };
+        let scope = unsafe { Scope::new(limits, ptr::null(), main, state.memory.used.get()) };
         state.closing.set(true);
         state.enter(&scope, main);
         // SAFETY: by the caller. The allocator sees the main block go (on LuaJIT, the sentinel tells).
         unsafe { sys::lua_close(main) };
         let enclosing = state.leave(&scope);
-        self.stop(&scope, limits, enclosing)
-    }
-
-    /// The report, if `scope` or one around it was stopped.
-    fn stop(&self, scope: &Scope, limits: &Limits, enclosing: bool) -> Option<Box<Stop>> {
-        let state = self.state();
-        let mut reason = scope.hit.get();
-        if enclosing {
-            state.for_each_scope(|s| reason = s.hit.get().or(reason));
-        }
-        let reason = reason?;
-        let cpu = match limits.cpu {
-            Some(_) => ThreadClock::current()
-                .read()
-                .unwrap_or_default()
-                .saturating_sub(scope.cpu_started),
-            None => Duration::ZERO,
-        };
-        let mut traceback = String::new();
-        if enclosing {
-            traceback.clone_from(&state.traceback.borrow());
-        } else {
-            traceback = state.traceback.take();
-        }
-        Some(Box::new(Stop {
-            reason,
-            elapsed: Ticks::now().since(scope.started),
-            cpu,
-            memory: state.memory.used.get(),
-            limit: limits.describe(reason),
-            traceback,
-            enclosing,
-        }))
+        state.report(&scope, limits, enclosing)
     }
 }
 
@@ -295,10 +221,6 @@ impl Drop for Vm {
         unsafe { State::free(self.state.as_ptr()) };
     }
 }
-
-/// How deep calls may be nested. PUC Lua has this limit on nested C calls itself (`LUAI_MAXCCALLS`, 200); LuaJIT has none, and a
-/// script that nests calls for ever would overflow the host's stack.
-const MOST_NESTED: u32 = 190;
 
 /// A state, for other threads: small, and harmless once the state is gone.
 #[derive(Clone, Copy)]

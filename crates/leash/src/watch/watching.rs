@@ -67,6 +67,13 @@ impl Watching {
         self.looks_at.store(until, Ordering::Relaxed);
     }
 
+    /// Owner: when the timer thread has to look at the latest, for whoever sets the alarm for something else.
+    pub fn next_look(&self) -> Ticks {
+        // The timer thread, on its way to sleep, takes `looks_at` away before it has a last look at `until`.
+        let looks_at = self.looks_at.load(Ordering::Relaxed);
+        Ticks::from_nanos(looks_at.min(self.until.load(Ordering::Relaxed)))
+    }
+
     /// Timer thread: is a frame late, and if not, when to look again.
     pub fn due(&self, now: Ticks) -> (bool, Ticks) {
         if self.looks_at.load(Ordering::Relaxed) == NEVER {
