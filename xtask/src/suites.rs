@@ -12,6 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 
 use crate::cargo::{self, Leash};
+use crate::engine::Engine;
 use crate::interpreter::Interpreter;
 use crate::{modules, process};
 
@@ -28,6 +29,30 @@ pub fn check(leash: &Leash) -> Result<()> {
             run(&interpreter, &script, &modules, &threads)?;
         }
     }
+    if leash.engine == Engine::Lua51 {
+        in_luajit(&modules)?;
+    }
+    Ok(())
+}
+
+/// LuaJIT can load a library for 5.1, whose API it has. It must be told off, not served.
+fn in_luajit(modules: &Path) -> Result<()> {
+    let Some(luajit) = Interpreter::stock(Engine::Luajit) else {
+        println!("luajit is not installed: whether it refuses the library for 5.1 was not seen");
+        return Ok(());
+    };
+    let mut command = luajit.command();
+    command
+        .args(["-e", "require 'leash'"])
+        .env("LUA_CPATH", format!("{}/?.so", modules.display()))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let outcome = process::run(&mut command, PATIENCE)?;
+    let message = String::from_utf8_lossy(&outcome.stderr).into_owned();
+    ensure!(
+        outcome.code == 1 && message.contains("built for Lua 5.1"),
+        "luajit loads the library for Lua 5.1: {message}"
+    );
     Ok(())
 }
 

@@ -22,6 +22,8 @@ mod hookmask;
 mod jit;
 mod layout;
 mod limits;
+#[cfg(any(feature = "lua51", feature = "luajit"))]
+mod mainstate;
 mod memory;
 mod older;
 mod raise;

@@ -29,7 +29,7 @@ pub enum AttachError {
     /// Attached already.
     #[error("this Lua state is attached to Leash already")]
     Attached,
-    /// 5.1 and LuaJIT cannot tell their main state from inside a coroutine.
+    /// The main state was not found. (A script can take it out of the registry; 5.1 and LuaJIT do not name it.)
     #[error(
         "the main state cannot be told from here (on {}: attach from the main state, not from inside a coroutine)",
         crate::ENGINE
@@ -319,7 +319,11 @@ unsafe fn main_of(l: *mut lua_State) -> Option<*mut lua_State> {
     unsafe {
         let is_main = sys::lua_pushthread(l) != 0;
         sys::lua_settop(l, -2);
-        is_main.then_some(l)
+        if is_main {
+            Some(l)
+        } else {
+            crate::mainstate::find(l)
+        }
     }
 }
 

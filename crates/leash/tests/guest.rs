@@ -264,6 +264,42 @@ fn a_state_that_moves_is_followed() {
     }
 }
 
+/// A module may be loaded inside a coroutine; 5.1 and LuaJIT do not say there which state is the main one.
+#[test]
+fn a_state_is_attached_from_inside_a_coroutine() {
+    unsafe extern "C-unwind" fn attach(l: *mut sys::lua_State) -> c_int {
+        // SAFETY: a C function that Lua has called.
+        unsafe {
+            let main = Guest::attach(l).map_or(std::ptr::null_mut(), |g| g.main());
+            sys::lua_pushlightuserdata(l, main.cast());
+        }
+        1
+    }
+    for junk in [
+        c"return attach()",
+        c"local a = coroutine.wrap(function() return (attach()) end) return a()",
+        c"keep = {} for i = 1, 1000 do keep[i] = {coroutine.create(function() end), io.tmpfile, {}, i .. 'x'} end
+          local f = io.open('/dev/null') return coroutine.wrap(function() return coroutine.wrap(function() return (attach()) end)() end)()",
+        c"collectgarbage('setpause', 50) local function make() local t = newproxy and newproxy(true) or setmetatable({}, {})
+            getmetatable(t).__gc = function() local x = {{}, {}} end end
+          return coroutine.wrap(function() for i = 1, 500 do make() end return attach() end)()",
+    ] {
+        // SAFETY: a state of our own, on this thread.
+        unsafe {
+            let l = sys::luaL_newstate();
+            sys::luaL_openlibs(l);
+            sys::lua_pushcfunction(l, attach);
+            sys::lua_setglobal(l, c"attach".as_ptr());
+            assert_eq!(sys::luaL_loadstring(l, junk.as_ptr()), 0);
+            if sys::lua_pcall(l, 0, 1, 0) != 0 {
+                panic!("{junk:?}: {:?}", CStr::from_ptr(sys::lua_tostring(l, -1)));
+            }
+            assert_eq!(sys::lua_touserdata(l, -1).cast(), l, "{junk:?}");
+            sys::lua_close(l);
+        }
+    }
+}
+
 #[test]
 fn an_idle_state_is_interrupted_when_it_runs() {
     let host = Host::new();

@@ -26,8 +26,8 @@ The goals are 1.01 for code that runs, and 1.15 for resuming (LuaJIT: 1.4).
 
 {watched}
 The same under a watcher of thirty lines of plain Lua, [hookwatch.lua](../xtask/src/bench/lua/hookwatch.lua): a count hook that reads the clock
-every 10000 instructions. On LuaJIT the compiler has to be off for it; with corowatch it is on, and code is reached where it is
-interpreted. (`luajit -joff`: off for all three.)
+every 10000 instructions. On LuaJIT the compiler has to be off for it; with corowatch it is on, and compiled code
+is reached. (`luajit -joff`: off for all three.)
 
 {hook}
 Memory for each of 10,000 coroutines that have been resumed once, with a callback each, in bytes: by the count of the Lua state, and of
