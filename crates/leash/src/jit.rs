@@ -128,6 +128,26 @@ pub fn sweep(state: &State) {
     }
 }
 
+/// The script of this state is about to start the profiler: it gets it, if no other state is guarded.
+///
+/// # Safety
+/// As [`guard`].
+#[cfg(feature = "luajit")]
+pub unsafe fn lend(state: &State) {
+    // SAFETY: by the caller.
+    unsafe { imp::lend(state) };
+}
+
+/// The script of this state has stopped the profiler, or failed to start it.
+///
+/// # Safety
+/// As [`guard`].
+#[cfg(feature = "luajit")]
+pub unsafe fn take_back(state: &State) {
+    // SAFETY: by the caller.
+    unsafe { imp::take_back(state) };
+}
+
 /// In the child of a fork.
 pub fn after_fork() {
     #[cfg(feature = "luajit")]
@@ -139,6 +159,7 @@ mod imp {
     use super::{Jit, PROFILE};
     use crate::hookless;
     use crate::limits::{Limits, Reason};
+    use crate::profile;
     use crate::state::State;
     use crate::sys::{self, lua_State, profiler};
     use crate::vm::attach_state;
@@ -156,6 +177,8 @@ mod imp {
     static HELPER: AtomicPtr<lua_State> = AtomicPtr::new(ptr::null_mut());
     /// It does. Read by signal handlers: the bit is set only then.
     static OWNED: AtomicBool = AtomicBool::new(false);
+    /// The state whose script owns it instead.
+    static LENT: AtomicPtr<State> = AtomicPtr::new(ptr::null_mut());
     /// States that are guarded.
     static GUARDED: AtomicUsize = AtomicUsize::new(0);
 
@@ -208,6 +231,42 @@ mod imp {
         });
         if owned {
             state.jit.set(Jit::Guarded);
+            // SAFETY: by the caller.
+            unsafe { profile::wrap(state.main.get()) };
+        }
+    }
+
+    pub unsafe fn lend(state: &State) {
+        locked(|| {
+            if GUARDED.load(Ordering::Relaxed) == 1 {
+                LENT.store(ptr::from_ref(state).cast_mut(), Ordering::Release);
+                // SAFETY: the lock is held.
+                unsafe { disown() };
+            }
+        });
+    }
+
+    pub unsafe fn take_back(state: &State) {
+        let lost = locked(|| {
+            if !ptr::eq(LENT.load(Ordering::Relaxed), state) {
+                return false;
+            }
+            // SAFETY: the lock is held; the state is live, on this thread. Stopping what has not been started does nothing.
+            unsafe {
+                profiler::stop(state.main.get());
+                LENT.store(ptr::null_mut(), Ordering::Release);
+                if !own() {
+                    GUARDED.fetch_sub(1, Ordering::Relaxed);
+                    return true;
+                }
+                profiler::start(state.main.get(), c"l", nothing, ptr::null_mut());
+            }
+            false
+        });
+        if lost {
+            // A state that is not attached has begun to use the profiler meanwhile.
+            state.jit.set(Jit::Interpreted);
+            state.interpret_only();
         }
     }
 
@@ -217,10 +276,16 @@ mod imp {
         }
         super::unmark(state);
         locked(|| {
+            let lent = ptr::eq(LENT.load(Ordering::Relaxed), state);
+            if lent {
+                LENT.store(ptr::null_mut(), Ordering::Release);
+            }
             let left = GUARDED.fetch_sub(1, Ordering::Relaxed) - 1;
             // SAFETY: the lock is held, and the helper is used by its holder alone. A live state is on this thread.
             unsafe {
-                if alive {
+                if lent {
+                    // The script goes on using the profiler; `lua_close` stops it.
+                } else if alive {
                     // Line mode ends when the owner stops the profiler, so for a moment the state is the owner.
                     disown();
                     keeping_sigprof(|| {
@@ -239,7 +304,7 @@ mod imp {
 
     pub fn mark(state: &State) {
         if state.jit.get() == Jit::Guarded
-            && OWNED.load(Ordering::Acquire)
+            && (OWNED.load(Ordering::Acquire) || ptr::eq(LENT.load(Ordering::Acquire), state))
             && let Some(mask) = hookless::hookmask(state)
         {
             // SAFETY: found behind the main state, which is live. Owner thread.

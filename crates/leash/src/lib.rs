@@ -26,6 +26,8 @@ mod limits;
 mod mainstate;
 mod memory;
 mod older;
+#[cfg(feature = "luajit")]
+mod profile;
 mod raise;
 mod record;
 mod request;

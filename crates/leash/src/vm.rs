@@ -130,14 +130,20 @@ impl Vm {
         self.state().jit.get()
     }
 
-    /// LuaJIT: to be called after `luaL_openlibs` inside a [`call`](Vm::call), which switches the compiler on. Where code has
-    /// to run interpreted (under an instruction limit, or if compiled code could not be stopped), it is switched off again.
+    /// LuaJIT: to be called after `luaL_openlibs`, which switches the compiler on. Where code has to run interpreted (under an
+    /// instruction limit, or if compiled code could not be stopped), it is switched off again. The library `jit.profile` is made
+    /// to leave the guards of compiled code alone.
     ///
     /// # Safety
     /// The state runs on this thread.
     pub unsafe fn libraries_are_open(&self) {
         if self.state().interpreted.get() {
             self.state().interpret_only();
+        }
+        #[cfg(feature = "luajit")]
+        if self.jit() == Jit::Guarded {
+            // SAFETY: by the caller.
+            unsafe { crate::profile::wrap(self.state().main.get()) };
         }
     }
 

@@ -303,6 +303,79 @@ fn instructions_are_counted_and_the_compiler_comes_back() {
     assert_eq!(lua.ok("return tostring(jit.status())"), "true");
 }
 
+/// `jit.profile` works in a guarded state, and takes nothing from the limits: before, while and after it is used.
+#[test]
+fn the_profiler_is_the_scripts_too() {
+    if std::env::var_os("LEASH_ALONE").is_none() {
+        // A process of its own: with other guarded states the profiler is in use.
+        let me = std::env::current_exe().unwrap();
+        let alone = std::process::Command::new(me)
+            .args(["--exact", "the_profiler_is_the_scripts_too", "--nocapture"])
+            .env("LEASH_ALONE", "1")
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&alone.stderr).into_owned();
+        assert!(alone.status.success(), "{text}");
+        return;
+    }
+    let lua = Lua::new();
+    // SAFETY: live, on this thread.
+    unsafe { lua.vm().libraries_are_open() };
+    assert_eq!(lua.vm().jit(), Jit::Guarded);
+    for mode in ["f", "l", "i1", "fi1", "li2"] {
+        let endless = "while true do end";
+        let start = format!(
+            "local p = require 'jit.profile' N = 0 p.start('{mode}', function(co, n, what) N = N + n end)"
+        );
+        // The profiler's timer counts CPU time, by default in steps of 10 ms.
+        let limits = Limits::new().cpu(ms(150));
+        let stop = lua.run(&format!("{start} {endless}"), &limits).unwrap_err();
+        assert_eq!(stop.reason, Reason::Cpu, "{mode}: while it is used");
+        let stop = lua.run(endless, &timeout(20)).unwrap_err();
+        assert_eq!(
+            stop.reason,
+            Reason::Timeout,
+            "{mode}: while it is still used"
+        );
+        let samples: u32 = lua
+            .ok("require 'jit.profile'.stop() return N")
+            .parse()
+            .unwrap();
+        assert!(samples >= 5, "{mode}: {samples} samples in 150 ms of work");
+        let stop = lua.run(endless, &timeout(20)).unwrap_err();
+        assert_eq!(stop.reason, Reason::Timeout, "{mode}: afterwards");
+        // Twice in a row, and wrong arguments.
+        lua.ok(&format!(
+            "{start} {start} assert(not pcall(p.start, '{mode}', 1))"
+        ));
+        let stop = lua.run(endless, &timeout(20)).unwrap_err();
+        assert_eq!(stop.reason, Reason::Timeout, "{mode}: after a mistake");
+        lua.ok("require 'jit.profile'.stop() require 'jit.profile'.stop()");
+        lua.assert_healthy();
+    }
+}
+
+/// The handler of SIGPROF and its timer are the host's, whatever we do.
+#[test]
+fn sigprof_is_left_alone() {
+    extern "C" fn handler(_: std::ffi::c_int) {}
+    let handler = handler as extern "C" fn(std::ffi::c_int) as usize;
+    // SAFETY: asks and sets; nobody else in this process uses the signal.
+    unsafe {
+        libc::signal(libc::SIGPROF, handler);
+        for _ in 0..3 {
+            let lua = Lua::new();
+            lua.run("while true do end", &timeout(5)).unwrap_err();
+            let mut now: libc::sigaction = std::mem::zeroed();
+            libc::sigaction(libc::SIGPROF, std::ptr::null(), &mut now);
+            assert_eq!(now.sa_sigaction, handler);
+            let mut timer: libc::itimerval = std::mem::zeroed();
+            libc::getitimer(libc::ITIMER_PROF, &mut timer);
+            assert_eq!((timer.it_value.tv_sec, timer.it_value.tv_usec), (0, 0));
+        }
+    }
+}
+
 #[test]
 fn a_script_that_switches_the_compiler_on_is_counted_all_the_same() {
     let lua = Lua::new();
