@@ -311,12 +311,12 @@ fn many_inner_stops_then_the_outer_one() {
     with_nested(&lua, timeout(2));
     let stop = stopped(lua.run(
         "while true do nested(function() while true do end end) end",
-        &timeout(100),
+        &timeout(300),
     ));
     assert_eq!(stop.reason, Reason::Timeout);
     let inner = outcomes();
     let own = inner.iter().flatten().filter(|o| !o.1).count();
-    assert!(own >= 5, "{inner:?}");
+    assert!(own >= 2, "{inner:?}"); // 150 of them on a machine that has nothing else to do
     lua.assert_healthy();
 }
 
