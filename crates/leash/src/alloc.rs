@@ -38,7 +38,26 @@ pub unsafe extern "C" fn allocate(
     // SAFETY: `ud` was given to `lua_setallocf` with this function and outlives the state (`State::detach` restores the
     // host's allocator before it frees the record, or the state is gone).
     let state = unsafe { &*ud.cast::<State>() };
-    state.notice_thread();
+    // SAFETY: each passes on what came, as `lua_Alloc`.
+    unsafe {
+        if state.is_elsewhere() {
+            return serve_here(state, block, osize, nsize);
+        }
+        serve(state, block, osize, nsize)
+    }
+}
+
+/// The state has come to this thread.
+#[cold]
+#[inline(never)]
+unsafe fn serve_here(state: &State, block: *mut c_void, osize: usize, nsize: usize) -> *mut c_void {
+    state.follow_to_this_thread();
+    // SAFETY: as `lua_Alloc`.
+    unsafe { serve(state, block, osize, nsize) }
+}
+
+#[inline(always)]
+unsafe fn serve(state: &State, block: *mut c_void, osize: usize, nsize: usize) -> *mut c_void {
     // SAFETY: each passes on what came, as `lua_Alloc`.
     unsafe {
         if nsize == 0 {
@@ -46,26 +65,31 @@ pub unsafe extern "C" fn allocate(
                 return free_notable(state, block, osize);
             }
             let used = &state.memory.used;
-            if !block.is_null() {
-                used.set(used.get().wrapping_sub(osize));
-            }
+            used.set(used.get().wrapping_sub(osize));
             return state.memory.pass_on(block, osize, 0);
         }
         if block.is_null() {
-            if !state.memory.is_plenty(nsize) && !admit(state, block, nsize) {
-                return ptr::null_mut();
-            }
-            if may_be_coroutine(state, osize, nsize) {
-                return create_notable(state, osize, nsize);
-            }
-            let new = state.memory.pass_on(block, osize, nsize);
-            if !new.is_null() {
-                let used = &state.memory.used;
-                used.set(used.get() + nsize);
-            }
-            return new;
+            create(state, osize, nsize)
+        } else {
+            resize(state, block, osize, nsize)
         }
-        resize(state, block, osize, nsize)
+    }
+}
+
+// Not inlined, like all below: what is not in `serve` needs no registers to be saved there.
+#[inline(never)]
+unsafe fn create(state: &State, kind: usize, size: usize) -> *mut c_void {
+    // SAFETY: passed on as it came.
+    unsafe {
+        if !state.memory.is_plenty(size) || may_be_coroutine(state, kind, size) {
+            return create_notable(state, kind, size);
+        }
+        let new = state.memory.pass_on(ptr::null_mut(), kind, size);
+        if !new.is_null() {
+            let used = &state.memory.used;
+            used.set(used.get() + size);
+        }
+        new
     }
 }
 
@@ -75,11 +99,12 @@ pub fn is_ours(f: sys::lua_Alloc) -> bool {
     f == allocate as *const () as usize || f == hookless::allocate as *const () as usize
 }
 
-/// Whether this block may be a coroutine, or holds the main state.
+/// Whether this block may be a coroutine, or holds the main state, or is none.
 #[inline(always)]
 fn is_notable(state: &State, block: *mut c_void, size: usize) -> bool {
     size == state.coroutine_size.get()
         || (state.main.get() as usize).wrapping_sub(block as usize) < size
+        || block.is_null()
 }
 
 /// Whether this is to become a coroutine, as far as the allocator is told, or whether all is to be noted.
@@ -93,7 +118,11 @@ fn may_be_coroutine(state: &State, kind: usize, size: usize) -> bool {
 }
 
 #[cold]
+#[inline(never)]
 unsafe fn create_notable(state: &State, kind: usize, size: usize) -> *mut c_void {
+    if !state.memory.is_plenty(size) && !admit(state, ptr::null(), size) {
+        return ptr::null_mut();
+    }
     // SAFETY: passed on as it came.
     let block = unsafe { state.memory.pass_on(ptr::null_mut(), kind, size) };
     if block.is_null() {
@@ -102,7 +131,7 @@ unsafe fn create_notable(state: &State, kind: usize, size: usize) -> *mut c_void
     state.memory.used.set(state.memory.used.get() + size);
     if state.learning.get() {
         state.remember_block(block as usize, size);
-    } else if sys::HOOK_PER_COROUTINE {
+    } else if sys::HOOK_PER_COROUTINE && may_be_coroutine(state, kind, size) {
         // SAFETY: `size` fresh bytes.
         unsafe { block.cast::<u8>().write_bytes(0, size) };
         let co = block.wrapping_byte_add(state.coroutine_offset.get());
@@ -117,6 +146,7 @@ unsafe fn create_notable(state: &State, kind: usize, size: usize) -> *mut c_void
 }
 
 #[cold]
+#[inline(never)]
 unsafe fn free_notable(state: &State, block: *mut c_void, size: usize) -> *mut c_void {
     if block.is_null() {
         return block; // 5.1 frees what it has not got, and says zero bytes; be sure
@@ -137,6 +167,7 @@ unsafe fn free_notable(state: &State, block: *mut c_void, size: usize) -> *mut c
     result
 }
 
+#[inline(never)]
 unsafe fn resize(state: &State, block: *mut c_void, osize: usize, nsize: usize) -> *mut c_void {
     let growth = nsize.saturating_sub(osize);
     if growth != 0 && !state.memory.is_plenty(growth) && !admit(state, block, growth) {

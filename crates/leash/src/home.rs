@@ -131,12 +131,10 @@ thread_local! {
 }
 
 impl State {
-    /// Called by the allocator: takes the state over if it has come to another thread.
+    /// Asked by the allocator: has the state come to another thread, which must take it over?
     #[inline(always)]
-    pub fn notice_thread(&self) {
-        if self.follows.get() && self.record().home.load(Ordering::Relaxed) != thread_pointer() {
-            self.follow_to_this_thread();
-        }
+    pub fn is_elsewhere(&self) -> bool {
+        self.follows.get() && self.record().home.load(Ordering::Relaxed) != thread_pointer()
     }
 
     /// This thread runs the state from now on.
