@@ -9,6 +9,34 @@ local leash = {}
 ---The version: `"leash 0.1.0"`.
 leash._VERSION = ""
 
+---Limits of a call. What is not there is not limited; a value that is too large to be reached is no limit.
+---@class leash.limits
+---@field timeout? number # seconds of wall-clock time
+---@field cpu? number # seconds of CPU time of the thread
+---@field instructions? number # instructions of the virtual machine; a whole number
+---@field memory? number # bytes that the state may grow by; a whole number
+
+---What `leash.call` returns if a limit has ended it. Scripts cannot make one.
+---@class leash.stop: userdata
+---@field reason "timeout"|"cpu"|"instructions"|"memory"|"interrupt"|"kill"
+---@field message string # `"timeout of 50ms reached after 0.050s"`; `tostring` and `..` give and take the same
+---@field traceback string # where the code was
+---@field elapsed number # seconds from the beginning of the call to its end
+---@operator concat(any): string
+
+---`pcall` with limits. Lua code that runs inside ends when a limit is reached, whatever it does.
+---@param limits number|leash.limits # a number: `timeout`
+---@param f function
+---@param ... any # arguments of `f`
+---@return boolean ok
+---@return any ... # the results of `f`; or the error; or a `leash.stop`
+function leash.call(limits, f, ...) end
+
+---Why a call was stopped. Nil for whatever is no `leash.stop`, even if it looks like one.
+---@param err any
+---@return "timeout"|"cpu"|"instructions"|"memory"|"interrupt"|"kill"|nil
+function leash.reason(err) end
+
 ---The id of a coroutine or main state. It can be passed to any OS thread of the process; it is the one that `mtint.id` gives.
 ---
 ---LuaJIT: main states only. 5.1 and LuaJIT: the module must have been required, or used, in the main state before.

@@ -18,6 +18,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::cargo::{self, Leash};
 use crate::engine::Engine;
+use crate::evasion;
 use crate::interpreter::Interpreter;
 use crate::process::{self, Outcome};
 use crate::stats::{Spread, milliseconds};
@@ -82,7 +83,7 @@ pub fn check(leash: &Leash) -> Result<()> {
         hungry.len(),
         stuck.len()
     );
-    Ok(())
+    evasion::check(leash)
 }
 
 /// The runaway scripts.

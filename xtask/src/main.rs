@@ -13,6 +13,7 @@ mod bench;
 mod cargo;
 mod corpus;
 mod engine;
+mod evasion;
 mod examples;
 mod interpreter;
 mod lint;

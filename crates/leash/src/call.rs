@@ -8,14 +8,19 @@
 //! ([`Stop::enclosing`]). Its caller has to go on unwinding ([`crate::Guest::unwind`]); if it does not, the hook, which is still set everywhere,
 //! ends it at the next instruction.
 //!
+//! **The hook.** What was stopped may have set a hook by `debug.sethook`, which would go on in the caller, without any limit. So after a stop the
+//! hook is what it was before the call. (For a guest it is off, and the module sets it again: `debug.sethook` keeps its function
+//! elsewhere, where it may have been replaced.)
+//!
 //! Nothing that owns anything is alive in these frames while Lua runs: 5.5 can jump over them.
 
+use crate::coroutines::SavedHook;
 use crate::limits::{Limits, Reason, Stop};
 use crate::request::CHECK;
 use crate::scope::Scope;
 use crate::state::State;
 use crate::sys::{self, lua_State};
-use crate::{hook, raise};
+use crate::{hook, raise, userhook};
 use std::ffi::c_int;
 use std::time::Duration;
 use watchdog::{Ticks, cpu::ThreadClock};
@@ -58,6 +63,8 @@ impl State {
         }
         // SAFETY: stays in place until the state goes.
         let scope = unsafe { &*self.scopes.put(scope) };
+        // SAFETY: `l` runs on this thread.
+        let users = unsafe { userhook::get(self, l) };
         self.enter(scope, l);
         // SAFETY: by the caller. An error inside is caught here; a stop cannot be caught further in.
         let status = unsafe { sys::lua_pcall(l, nargs, nresults, msgh) };
@@ -77,8 +84,14 @@ impl State {
         let Some(stop) = self.report(scope, limits, enclosing) else {
             return Ok(status);
         };
-        // SAFETY: `base` values were there before the function.
-        unsafe { sys::lua_settop(l, base) };
+        // SAFETY: `base` values were there before the function; `l` runs on this thread.
+        unsafe {
+            if !enclosing {
+                let off = self.belongs_to_lua.get();
+                userhook::set(self, l, if off { SavedHook::default() } else { users });
+            }
+            sys::lua_settop(l, base);
+        }
         Err(stop)
     }
 

@@ -4,12 +4,13 @@
 //! stays attached until the state is closed, and can never say when that is. So a guest is a reference, its record belongs to
 //! the state, and the allocator frees it when the state's last block is freed (LuaJIT: the [sentinel](crate::sentinel) does).
 
+use crate::coroutines::SavedHook;
 use crate::jit::Jit;
 use crate::limits::{Limits, Reason, Stop};
 use crate::state::State;
 use crate::sys::{self, lua_State};
 use crate::vm::{AttachError, attach_state, pop_message};
-use crate::{sentinel, target};
+use crate::{hook, sentinel, target, userhook};
 use std::ffi::c_int;
 use std::ptr::NonNull;
 
@@ -69,7 +70,7 @@ impl Guest {
             let state = NonNull::new(ud.cast())?;
             return Some(Guest { state });
         }
-        crate::hook::state_of(l).map(|s| Guest {
+        hook::state_of(l).map(|s| Guest {
             state: NonNull::from(s),
         })
     }
@@ -131,6 +132,30 @@ impl Guest {
     ) -> Result<c_int, Box<Stop>> {
         // SAFETY: by the caller.
         unsafe { self.state().call(l, nargs, nresults, msgh, limits) }
+    }
+
+    /// The hook that the user has set in `l`, its mask and its count.
+    ///
+    /// # Safety
+    /// `l` is a coroutine of this state, and runs on this thread.
+    pub unsafe fn hook(&self, l: *mut lua_State) -> (Option<sys::Hook>, c_int, c_int) {
+        // SAFETY: by the caller.
+        let users = unsafe { userhook::get(self.state(), l) };
+        (users.hook, users.mask, users.count)
+    }
+
+    /// Sets it again. After a stop it is off.
+    ///
+    /// # Safety
+    /// As [`hook`](Guest::hook).
+    pub unsafe fn set_hook(
+        &self,
+        l: *mut lua_State,
+        (hook, mask, count): (Option<sys::Hook>, c_int, c_int),
+    ) {
+        let users = SavedHook { hook, mask, count };
+        // SAFETY: by the caller.
+        unsafe { userhook::set(self.state(), l, users) };
     }
 
     /// Goes on with a stop that belongs to an enclosing call. Raises an error that no message handler sees: does not return.

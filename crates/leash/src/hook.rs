@@ -42,7 +42,8 @@ pub fn is_our_hook(hook: sys::Hook) -> bool {
     hook as usize == HOOK as usize
 }
 
-fn is_ours(h: SavedHook) -> bool {
+/// See [`is_our_hook`].
+pub fn is_ours(h: SavedHook) -> bool {
     h.hook.is_some_and(is_our_hook)
 }
 
@@ -143,7 +144,7 @@ pub unsafe fn stop_watching(state: &State, co: *mut lua_State) {
 }
 
 /// Where the hook of a coroutine is, and the entry that keeps the user's.
-fn hooked_at(state: &State, co: *mut lua_State) -> (*mut lua_State, Option<&Entry>) {
+pub fn hooked_at(state: &State, co: *mut lua_State) -> (*mut lua_State, Option<&Entry>) {
     if sys::HOOK_PER_COROUTINE {
         (co, state.entry(co))
     } else {
@@ -218,7 +219,7 @@ unsafe fn set_on(
 }
 
 /// The user's hook, from the copy that was made and what is set now. See the header.
-fn merge(was: SavedHook, now: SavedHook) -> SavedHook {
+pub fn merge(was: SavedHook, now: SavedHook) -> SavedHook {
     if !is_ours(now) {
         return now; // set as a whole since
     }

@@ -38,6 +38,7 @@ mod state;
 pub mod sys;
 mod target;
 mod trace;
+mod userhook;
 mod vm;
 mod watch;
 

@@ -12,8 +12,10 @@
 //! contain a stop by a call of its own, however it limits that.
 
 use crate::limits::{Limits, Reason};
+use crate::state::State;
 use crate::sys::{self, lua_State};
 use std::cell::{Cell, RefCell};
+use std::ptr;
 use std::time::Duration;
 use watchdog::{Ticks, cpu::ThreadClock};
 
@@ -133,6 +135,38 @@ impl Scope {
 unsafe fn has_frame(l: *mut lua_State) -> bool {
     // SAFETY: `l` is live, by the caller. `lua_Debug` is plain data, of which zero is a value, and is only written.
     unsafe { sys::lua_getstack(l, 0, &mut std::mem::zeroed()) != 0 }
+}
+
+impl State {
+    /// A coroutine is being freed: calls that it has made are abandoned.
+    pub fn forget_calls_of(&self, co: *mut lua_State) {
+        if sys::CLOSES_ITSELF {
+            self.for_each_scope(|s| {
+                if s.l.get() == co {
+                    s.l.set(ptr::null_mut());
+                }
+            });
+        }
+    }
+
+    /// Closes scopes that were left without a return, up to the outermost of them. True if there were any.
+    pub fn drop_abandoned(&self) -> bool {
+        if !sys::CLOSES_ITSELF {
+            return false;
+        }
+        let mut last = None;
+        self.for_each_scope(|s| {
+            if s.is_abandoned() {
+                last = Some(ptr::from_ref(s));
+            }
+        });
+        let Some(last) = last else {
+            return false;
+        };
+        // SAFETY: an open scope of this state, in place.
+        self.leave(unsafe { &*last });
+        true
+    }
 }
 
 /// Where the scopes of a state lie: one for each depth, made when it is first needed.

@@ -311,36 +311,6 @@ impl State {
         }
     }
 
-    /// A coroutine is being freed: calls that it has made are abandoned.
-    pub fn forget_calls_of(&self, co: *mut lua_State) {
-        if sys::CLOSES_ITSELF {
-            self.for_each_scope(|s| {
-                if s.l.get() == co {
-                    s.l.set(ptr::null_mut());
-                }
-            });
-        }
-    }
-
-    /// Closes scopes that were left without a return, up to the outermost of them. True if there were any.
-    pub fn drop_abandoned(&self) -> bool {
-        if !sys::CLOSES_ITSELF {
-            return false;
-        }
-        let mut last = None;
-        self.for_each_scope(|s| {
-            if s.is_abandoned() {
-                last = Some(ptr::from_ref(s));
-            }
-        });
-        let Some(last) = last else {
-            return false;
-        };
-        // SAFETY: an open scope of this state, in place.
-        self.leave(unsafe { &*last });
-        true
-    }
-
     /// Opens a scope for code that runs in `l`.
     pub fn enter(&self, scope: &Scope, l: *mut lua_State) {
         let record = self.record();

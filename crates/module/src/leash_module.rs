@@ -1,10 +1,11 @@
-//! The module `leash`, as far as it goes today: ids of coroutines, interrupting them, and what is in force.
+//! The module `leash`, as far as it goes today: calls with limits, ids of coroutines, interrupting them, and what is in force.
 
 use crate::args;
 use crate::attach::{attached, guest};
 use crate::compat::{self, push_whole};
 use crate::table::{set_functions, set_string};
 use crate::text::Text;
+use crate::{call, stop};
 use leash::How;
 use leash::sys::{self, lua_State};
 use std::ffi::{CStr, c_int};
@@ -25,10 +26,18 @@ pub unsafe fn open(l: *mut lua_State) -> c_int {
     // SAFETY: by the caller.
     unsafe {
         attached(l);
-        sys::lua_createtable(l, 0, 4);
+        stop::make_class(l);
+        sys::lua_createtable(l, 0, 6);
+        call::push(l);
+        sys::lua_setfield(l, -2, c"call".as_ptr());
         set_functions(
             l,
-            &[(c"id", id), (c"interrupt", interrupt), (c"info", info)],
+            &[
+                (c"reason", stop::reason),
+                (c"id", id),
+                (c"interrupt", interrupt),
+                (c"info", info),
+            ],
         );
         set_string(l, c"_VERSION", VERSION);
     }

@@ -14,11 +14,14 @@
 
 mod args;
 mod attach;
+mod call;
 mod compat;
 mod corowatch;
 mod handlers;
 mod leash_module;
+mod limits;
 mod mtint;
+mod stop;
 mod table;
 mod text;
 

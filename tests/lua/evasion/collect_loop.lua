@@ -1,0 +1,3 @@
+-- Nothing but full collections.
+
+while true do collectgarbage() end

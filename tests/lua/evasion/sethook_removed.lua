@@ -1,0 +1,3 @@
+-- Removes the hook in a loop, so that none survives.
+
+while true do debug.sethook() end

@@ -1,0 +1,273 @@
+-- leash.call: what it takes, what it returns, and why it stops. How calls nest is in `leash_nesting.lua`.
+--
+--   LUA_PATH='tests/lua/?.lua' LUA_CPATH='target/modules/lua54/?.so' lua5.4 tests/lua/leash_call.lua
+--
+-- How late a stop comes is not tested (the machine may be busy), and a stop that does not come at all hangs: whoever runs this has a time
+-- limit. What hostile scripts try is in `evasion.lua`. (The name is not `leash.lua`, which `require "leash"` would find here.)
+
+local check = require "support.check"
+local leash = require "leash"
+local test, equal, ok, raises, contains = check.test, check.equal, check.ok, check.raises, check.contains
+local unpack = table.unpack or unpack
+local calls = require "support.calls"
+local SHORT, LONG, spin, stopped, clean_test = calls.SHORT, calls.LONG, calls.spin, calls.stopped, calls.clean_test
+
+-- Arguments -------------------------------------------------------------------------------------------------------------------
+
+local function refused(limits, why)
+  raises("bad argument #1 to 'call' (" .. why .. ")", function() leash.call(limits, error) end)
+end
+
+clean_test("what are no limits is refused", function()
+  for _, value in pairs { "1", true, print, coroutine.create(spin), io.stdout } do
+    refused(value, "seconds or a table of limits expected, got " .. type(value))
+  end
+  refused(nil, "seconds or a table of limits expected, got nil")
+  raises("(seconds or a table of limits expected, got no value)", function() leash.call() end)
+end)
+
+clean_test("a function is needed, whatever it is", function()
+  raises("bad argument #2 to 'call' (value expected)", function() leash.call(1) end)
+  local fine, message = leash.call(1, nil)
+  equal(fine, false)
+  contains(message, "attempt to call a nil value")
+  equal(select(2, leash.call(1, setmetatable({}, { __call = function(_, x) return x end }), 7)), 7)
+end)
+
+clean_test("unknown keys are refused", function()
+  for _, key in ipairs { "tiemout", "Timeout", "warn", "on_warn", "sigint", "" } do
+    refused({ [key] = 1 }, "unknown limit '" .. key .. "'")
+    refused({ timeout = 1, [key] = 1 }, "unknown limit '" .. key .. "'")
+  end
+  raises("unknown limit", function() leash.call({ ["timeout\0"] = 1 }, error) end)
+  refused({ 1 }, "unknown limit: a number as key")
+  refused({ [{}] = 1 }, "unknown limit: a table as key")
+  refused({ [true] = 1 }, "unknown limit: a boolean as key")
+end)
+
+clean_test("limits that make no sense are refused", function()
+  for _, key in ipairs { "timeout", "cpu", "instructions", "memory" } do
+    refused({ [key] = -1 }, key .. " is negative")
+    refused({ [key] = -math.huge }, key .. " is negative")
+    refused({ [key] = 0 / 0 }, key .. " is not a number (NaN)")
+    refused({ [key] = "1" }, key .. ": number expected, got string")
+    refused({ [key] = false }, key .. ": number expected, got boolean")
+    refused({ [key] = {} }, key .. ": number expected, got table")
+  end
+  for _, key in ipairs { "instructions", "memory" } do
+    refused({ [key] = 1.5 }, key .. " is not a whole number")
+  end
+  refused(-1, "timeout is negative")
+  refused(0 / 0, "timeout is not a number (NaN)")
+end)
+
+clean_test("limits that are never reached", function()
+  local huge = { math.huge, 1e300, 2 ^ 64, 2 ^ 63, 1e18 }
+  for _, value in ipairs(huge) do
+    equal(leash.call(value, function() end), true)
+    for _, key in ipairs { "timeout", "cpu", "instructions", "memory" } do
+      equal(leash.call({ [key] = value }, function() return ("x"):rep(100) end), true)
+    end
+  end
+  equal(leash.call({}, function() end), true)
+  equal(leash.call({ timeout = LONG, cpu = LONG, instructions = 1e6, memory = 1e9 }, function() end), true)
+  equal(leash.call(1e-300 + LONG, function() end), true)
+end)
+
+clean_test("limits of nothing", function()
+  stopped("timeout", leash.call(0, spin))
+  stopped("timeout", leash.call(0, function() end))
+  stopped("timeout", leash.call(0, tostring, 1))
+  stopped("timeout", leash.call(-0.0, spin))
+  stopped("timeout", leash.call(1e-300, spin))
+  stopped("timeout", leash.call({ timeout = 0 }, spin))
+  stopped("cpu", leash.call({ cpu = 0 }, spin))
+  stopped("instructions", leash.call({ instructions = 0 }, spin))
+  stopped("memory", leash.call({ memory = 0 }, string.rep, "x", 2 ^ 24))
+end)
+
+clean_test("a table is read by itself, and not changed", function()
+  local limits = setmetatable({ timeout = LONG }, { __index = { cpu = 0 }, __pairs = error, __len = error })
+  for _ = 1, 3 do equal(leash.call(limits, function() end), true) end
+  equal(next(limits), "timeout")
+  equal(next(limits, "timeout"), nil)
+end)
+
+-- Results ---------------------------------------------------------------------------------------------------------------------
+
+clean_test("arguments and results are those of pcall", function()
+  local cases = {
+    { function() end },
+    { function(...) return ... end, 1, nil, "x", nil },
+    { function(...) return select("#", ...) end, nil, nil },
+    { error }, { error, nil }, { error, "message" }, { error, "message", 0 }, { error, {}, 2 }, { error, false },
+    { function() error() end }, { function() error "at a line" end }, { function() local t t.x = 1 end },
+    { string.rep }, { string.rep, "x", 3 }, { tostring, nil }, { "not a function" }, { {} },
+    { pcall, error, "x" }, { coroutine.wrap(function(...) return ... end), 1, 2, 3 },
+  }
+  for i, case in ipairs(cases) do
+    local length = i == 2 and 5 or i == 3 and 3 or #case == 1 and 1 or 4
+    local function pack(...) return { n = select("#", ...), ... } end
+    if i < #cases then
+      local a = pack(pcall(unpack(case, 1, length)))
+      local b = pack(leash.call(LONG, unpack(case, 1, length)))
+      equal(b.n, a.n, "case " .. i)
+      for j = 1, a.n do equal(tostring(b[j]), tostring(a[j]), "case " .. i .. " result " .. j) end
+    end
+  end
+  equal(select("#", leash.call(LONG, cases[#cases][1], 1, 2, 3)), 4)
+end)
+
+clean_test("many arguments and results", function()
+  local many = {}
+  for i = 1, 5000 do many[i] = i end
+  local results = { leash.call(LONG, function(...) return ... end, unpack(many)) }
+  equal(#results, 5001)
+  equal(results[5001], 5000)
+end)
+
+clean_test("an error object goes through as it is", function()
+  local object = setmetatable({}, { __tostring = spin })
+  equal(select(2, leash.call(LONG, error, object)), object)
+  equal(leash.reason(object), nil)
+end)
+
+-- Reasons ---------------------------------------------------------------------------------------------------------------------
+
+clean_test("timeout", function()
+  contains(stopped("timeout", leash.call(SHORT, spin)).message, "timeout of 20ms reached after 0.")
+  contains(stopped("timeout", leash.call({ timeout = SHORT }, spin)).message, "timeout of 20ms reached after 0.")
+end)
+
+clean_test("cpu", function()
+  local err = stopped("cpu", leash.call({ cpu = SHORT }, spin))
+  contains(err.message, "CPU time limit of 20ms reached after 0.")
+end)
+
+clean_test("instructions, the same number each time", function()
+  local counts = {}
+  for i = 1, 3 do
+    local n = 0
+    local err = stopped("instructions", leash.call({ instructions = 100000 }, function()
+      while true do n = n + 1 end
+    end))
+    contains(err.message, "limit of 100000 instructions reached after ")
+    counts[i] = n
+  end
+  equal(counts[1], counts[2])
+  equal(counts[2], counts[3])
+  ok(counts[1] > 10000 and counts[1] <= 100000)
+end)
+
+clean_test("memory", function()
+  local limits = { memory = 2 ^ 20 }
+  local function hoard()
+    local t = {}
+    while true do t[#t + 1] = { #t } end
+  end
+  contains(stopped("memory", leash.call(limits, hoard)).message, "memory limit of 1 MiB reached after ")
+  stopped("memory", leash.call(limits, string.rep, "x", 2 ^ 21))
+  stopped("memory", leash.call(limits, function() while true do pcall(string.rep, "x", 2 ^ 21) end end))
+  -- Only what grows inside counts.
+  local before = ("x"):rep(2 ^ 21)
+  equal(leash.call(limits, function() return #before + #("y"):rep(2 ^ 10) end), true)
+  equal(#("z"):rep(2 ^ 21), 2 ^ 21)
+end)
+
+clean_test("which limit it was", function()
+  local function hoard()
+    local t = {}
+    while true do t[#t + 1] = { #t } end
+  end
+  stopped("memory", leash.call({ timeout = LONG, cpu = LONG, memory = 2 ^ 20 }, hoard))
+  stopped("timeout", leash.call({ timeout = SHORT, cpu = LONG, memory = 2 ^ 40 }, spin))
+  stopped("cpu", leash.call({ timeout = LONG, cpu = SHORT, memory = 2 ^ 40 }, spin))
+  stopped("instructions", leash.call({ timeout = LONG, instructions = 1000, memory = 2 ^ 40 }, hoard))
+end)
+
+clean_test("an interrupt by id is an ordinary error inside", function()
+  local id = leash.id()
+  local fine, message = leash.call(LONG, function()
+    leash.interrupt(id)
+    spin()
+  end)
+  equal(fine, false)
+  contains(message, "interrupted")
+  equal(leash.reason(message), nil)
+  equal(select(2, leash.call(LONG, function()
+    return pcall(function() leash.interrupt(id) spin() end)
+  end)), false)
+end)
+
+-- The error object ------------------------------------------------------------------------------------------------------------
+
+clean_test("the fields of a stop", function()
+  local err = stopped("timeout", leash.call(SHORT, spin))
+  equal(type(err.elapsed), "number")
+  ok(err.elapsed >= SHORT and err.elapsed < LONG)
+  equal(tostring(err), err.message)
+  contains(err.traceback, "stack traceback:\n")
+  contains(err.traceback, "leash_call.lua:")
+  equal(err.nothing, nil)
+  equal(err[1], nil)
+  equal(err[{}], nil)
+end)
+
+clean_test("a stop in texts", function()
+  local err = stopped("timeout", leash.call(0, spin))
+  equal("stopped: " .. err, "stopped: " .. err.message)
+  equal(err .. "!", err.message .. "!")
+  equal(err .. err, err.message .. err.message)
+  equal(1 .. err, "1" .. err.message)
+  raises("attempt to concatenate a table value", function() return err .. {} end)
+  raises("attempt to concatenate a nil value", function() return nil .. err end)
+end)
+
+clean_test("a stop cannot be changed or copied", function()
+  local err = stopped("timeout", leash.call(0, spin))
+  equal(pcall(function() err.reason = "kill" end), false)
+  equal(getmetatable(err), "leash.stop")
+  equal(pcall(setmetatable, {}, err), false)
+end)
+
+clean_test("what is no stop has no reason", function()
+  local like = setmetatable({ reason = "timeout", message = "timeout", traceback = "", elapsed = 1 }, {
+    __index = function() return "timeout" end, __tostring = function() return "timeout" end, __metatable = "leash.stop",
+  })
+  for _, value in pairs { like, "timeout", 1, true, print, io.stdout, coroutine.create(spin) } do
+    equal(leash.reason(value), nil)
+  end
+  equal(leash.reason(nil), nil)
+  equal(leash.reason(select(2, pcall(error, like))), nil)
+  if newproxy then equal(leash.reason(newproxy(true)), nil) end
+  raises("bad argument #1 to 'reason' (value expected)", function() leash.reason() end)
+end)
+
+clean_test("not even with the debug library", function()
+  local err = stopped("timeout", leash.call(0, spin))
+  local meta = debug.getmetatable(err)
+  local others = { debug.setmetatable({}, meta), "x" }
+  if newproxy then others[3] = debug.setmetatable(newproxy(), meta) end
+  for _, other in pairs(others) do
+    equal(leash.reason(other), nil)
+    raises("leash.stop expected", meta.__index, other, "message")
+    raises("leash.stop expected", meta.__tostring, other)
+  end
+  local _, build = debug.getupvalue(leash.call, 1) -- (5.1 shows none of C functions)
+  if build then raises("there is no stop to report", build) end
+  local file = io.tmpfile()
+  local own = debug.getmetatable(file)
+  debug.setmetatable(file, meta)
+  equal(leash.reason(file), nil)
+  debug.setmetatable(file, own)
+  file:close()
+end)
+
+clean_test("a stop that is raised again is the same object", function()
+  local err = stopped("timeout", leash.call(0, spin))
+  equal(select(2, pcall(error, err)), err)
+  equal(select(2, leash.call(LONG, error, err)), err)
+  equal(select(2, coroutine.resume(coroutine.create(function() error(err) end))), err)
+end)
+
+check.finish()

@@ -1,0 +1,119 @@
+//! The hostile scripts of `tests/lua/evasion`, under `leash run`.
+//!
+//! `tests/lua/evasion.lua` runs them by `leash.call`, in the standard interpreters. Here each is a process of the command, which must end it by a hook, and not
+//! by its last resort, the end of the process after the grace time. Those that use the Lua modules are left out: they would bring a second
+//! engine with them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::cargo::{self, Leash};
+use crate::engine::Engine;
+use crate::interpreter::Interpreter;
+use crate::process;
+
+/// The exit code of `leash run` for a limit.
+const LIMIT: i32 = 124;
+const PATIENCE: Duration = Duration::from_secs(60);
+const ADDRESS_SPACE: u64 = 4 << 30;
+
+/// What is not stopped by a hook, and why: see also the table in `tests/lua/evasion.lua`.
+const NOT_YET: [(&str, Engine); 1] = [
+    // LuaJIT does not limit the depth of C calls: this overflows the C stack, without Leash, too.
+    ("gsub_nested", Engine::Luajit),
+];
+
+/// Runs all scripts that this engine can run.
+pub fn check(leash: &Leash) -> Result<()> {
+    let (mut stopped, mut left_out) = (0, 0);
+    for file in scripts()? {
+        let text =
+            fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        if !is_for(&text, leash.engine) || is_listed(&file, leash.engine) {
+            left_out += 1;
+        } else {
+            stop(leash, &file)?;
+            stopped += 1;
+        }
+    }
+    println!("{stopped} hostile scripts were stopped; {left_out} were left out");
+    ensure!(stopped > 0, "no hostile script was run");
+    Ok(())
+}
+
+fn stop(leash: &Leash, file: &Path) -> Result<()> {
+    let mut command = Interpreter::leash(leash, &["--timeout", "50ms"]).command();
+    command
+        .arg("tests/lua/support/evasion.lua")
+        .arg(file)
+        .current_dir(cargo::root())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    process::limit_memory(&mut command, ADDRESS_SPACE);
+    let outcome = process::run(&mut command, PATIENCE)?;
+    let said = String::from_utf8_lossy(&outcome.stderr);
+    ensure!(
+        outcome.code == LIMIT && said.contains("timeout") && !said.contains("the process is ended"),
+        "a hook should stop it: {}\nit ended with {} after {:.3} s and said:\n{said}",
+        process::show(&command),
+        outcome.code,
+        outcome.wall.as_secs_f64(),
+    );
+    Ok(())
+}
+
+fn scripts() -> Result<Vec<PathBuf>> {
+    let folder = cargo::root().join("tests/lua/evasion");
+    let entries =
+        fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    let mut files: Vec<PathBuf> = entries
+        .map(|entry| Ok(entry?.path()))
+        .collect::<Result<_>>()?;
+    files.sort();
+    Ok(files)
+}
+
+/// Whether a script can run on this engine by itself.
+fn is_for(text: &str, engine: Engine) -> bool {
+    let only = text.lines().find_map(|line| line.strip_prefix("-- Only: "));
+    let here = only.is_none_or(|only| only.split(' ').any(|name| name == engine.name()));
+    let modules = ["leash", "mtint", "corowatch"];
+    here && !modules
+        .iter()
+        .any(|name| text.contains(&format!("require \"{name}\"")))
+}
+
+fn is_listed(file: &Path, engine: Engine) -> bool {
+    let name = file.file_stem().unwrap_or_default();
+    NOT_YET.iter().any(|&(n, e)| name == n && e == engine)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_runs_what() {
+        assert!(is_for("-- x\n\nloop()", Engine::Lua51));
+        assert!(is_for("-- x\n-- Only: lua54 lua55\n", Engine::Lua55));
+        assert!(!is_for("-- x\n-- Only: lua54 lua55\n", Engine::Lua51));
+        assert!(!is_for("local leash = require \"leash\"\n", Engine::Lua54));
+    }
+
+    #[test]
+    fn every_script_that_is_listed_is_there() {
+        let files = scripts().expect("readable");
+        assert!(files.len() >= 80);
+        for (name, _) in NOT_YET {
+            assert!(
+                files
+                    .iter()
+                    .any(|f| f.file_stem().unwrap_or_default() == name)
+            );
+        }
+    }
+}
