@@ -55,7 +55,7 @@ function leash.interrupt(id) end
 ---@field engine "lua51"|"lua52"|"lua53"|"lua54"|"lua55"|"luajit" # what the module was built for
 ---@field version string # what it runs on: `"Lua 5.4"`, `"LuaJIT 2.1.0-beta3"`
 ---@field hooks "coroutine"|"state" # what is interrupted by itself: each coroutine, or only the whole state (LuaJIT)
----@field jit "none"|"interpreted" # of an engine with a compiler, the code that is reached while it runs
+---@field jit "none"|"interpreted"|"guarded" # how compiled code is reached while it runs
 
 ---What the module was built for, what it runs on, and what it can reach there.
 ---@return leash.info

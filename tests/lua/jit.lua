@@ -9,6 +9,8 @@ local corowatch = require "corowatch"
 local mtint = require "mtint"
 local util = require "jit.util"
 
+assert(leash.info().jit == "guarded", leash.info().jit)
+
 jit.opt.start("hotloop=2", "hotexit=2")
 
 local function traces()

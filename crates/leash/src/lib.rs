@@ -12,6 +12,7 @@
 //! in [`sys`], and nowhere else.
 
 mod alloc;
+mod boundary;
 mod call;
 mod coroutines;
 mod guest;

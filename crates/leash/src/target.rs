@@ -2,11 +2,11 @@
 //!
 //! An id can be passed anywhere: to another OS thread, through a message queue, into another Lua state. It names a *target*: a word
 //! in memory that is never unmapped ([`crate::slab`]), which belongs to one coroutine until that is collected or its state is closed.
-//! From then on the id is unknown: the word serves another coroutine with another generation, and the odds that this
-//! one has the same id are one in 2^30.
+//! From then on the id is unknown: the word serves another coroutine with another generation.
 //!
-//! An id is `place << 30 | nonce`, below 2^53 so that a Lua number holds it. The nonce is random, so that an id cannot be guessed from
-//! another one; it is the low part of the generation, so that one word decides whether an id is alive and takes the request.
+//! An id is `place << 30 | nonce`, below 2^53 so that a Lua number holds it. The nonce is how often the place has been used, enciphered by a
+//! key of this process: so an id cannot be guessed from another one, and none is used twice before its place has been used 33 million
+//! times. It is the low part of the generation, so that one word decides whether an id is alive and takes the request.
 //!
 //! A request here is not a stop: the coroutine's hook calls what the state has registered ([`crate::Guest::on_interrupt`]), which
 //! may raise, or return and let the coroutine go on.
@@ -15,7 +15,7 @@ use crate::record::Record;
 use crate::request::{Request, TARGETS};
 use crate::slab::{Place, Slab};
 use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher, Hasher};
+use std::hash::BuildHasher;
 use std::ptr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicPtr, Ordering};
@@ -104,15 +104,34 @@ pub fn take(record: &'static Record) -> Option<&'static Target> {
     target
         .record
         .store(ptr::from_ref(record).cast_mut(), Ordering::Release);
-    let nonce = loop {
-        let n = RandomState::new().build_hasher().finish() & NONCE;
-        if n != 0 {
-            break n;
-        }
-    };
+    let uses = target.word.generation() >> NONCE_BITS;
+    let nonce = nonce(place.index(), uses);
     let _ = target.place.set(place);
     target.word.renew_with(NONCE_BITS, nonce);
     Some(target)
+}
+
+/// The nonce of a use of a place, never zero. `uses` has 26 bits.
+fn nonce(place: usize, uses: u64) -> u64 {
+    // One use is enciphered to zero: a number that no use has stands in for it.
+    match encipher(place, uses) {
+        0 => encipher(place, 1 << (NONCE_BITS - 1) | uses),
+        nonce => nonce,
+    }
+}
+
+/// A permutation of the numbers of 30 bits, another one for each place: a Feistel network, the rounds of which are SipHash.
+fn encipher(place: usize, number: u64) -> u64 {
+    static KEY: OnceLock<RandomState> = OnceLock::new();
+    const HALF: u32 = NONCE_BITS / 2;
+    const MASK: u64 = (1 << HALF) - 1;
+    let key = KEY.get_or_init(RandomState::new);
+    let (mut left, mut right) = (number >> HALF & MASK, number & MASK);
+    for round in 0..4u8 {
+        let mixed = left ^ key.hash_one((round, place, right)) & MASK;
+        (left, right) = (right, mixed);
+    }
+    left << HALF | right
 }
 
 /// The coroutine is gone, and its id unknown from now on.
@@ -138,5 +157,24 @@ impl Target {
     /// The handler is about to be called: one request is answered. True if it is to be called at all.
     pub fn answer_once(&self) -> bool {
         self.word.answer(ONCE) != 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn no_use_of_a_place_has_the_nonce_of_another() {
+        for place in [0, 1, MOST - 1] {
+            let seen: HashSet<u64> = (0..200_000).map(|uses| nonce(place, uses)).collect();
+            assert_eq!(seen.len(), 200_000);
+            assert!(seen.iter().all(|n| (1..=NONCE).contains(n)));
+            // Neighbours say nothing of each other: about half of the bits differ.
+            let apart = (0..10_000).map(|n| (nonce(place, n) ^ nonce(place, n + 1)).count_ones());
+            let mean = f64::from(apart.sum::<u32>()) / 10_000.0;
+            assert!((14.0..16.0).contains(&mean), "{mean}");
+        }
     }
 }

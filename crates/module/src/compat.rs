@@ -1,18 +1,10 @@
 //! What differs between the engines as far as the modules are concerned. The rest is in [`leash::sys`].
 
 use leash::sys::{self, lua_State};
-use std::ffi::CStr;
 
 /// Whether `mtint` interrupts coroutines by themselves. The original does not on 5.1 and LuaJIT, and documents it; the engine could
 /// on 5.1.
 pub const MTINT_COROUTINES: bool = !cfg!(any(feature = "lua51", feature = "luajit"));
-
-/// Which code is reached while it runs, of an engine that has a compiler: that in the interpreter.
-pub const JIT: &CStr = if cfg!(feature = "luajit") {
-    c"interpreted"
-} else {
-    c"none"
-};
 
 /// From 5.4 on `lua_resume` looks by itself whether a coroutine can be resumed, and says why not as `coroutine.resume` does. Before, a
 /// coroutine that has ended crashes it.

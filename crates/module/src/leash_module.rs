@@ -2,12 +2,12 @@
 
 use crate::args;
 use crate::attach::{attached, guest};
-use crate::compat::{self, push_whole};
+use crate::compat::push_whole;
 use crate::table::{set_functions, set_string};
 use crate::text::Text;
 use crate::{call, stop};
-use leash::How;
 use leash::sys::{self, lua_State};
+use leash::{How, Jit};
 use std::ffi::{CStr, c_int};
 
 /// What the modules call themselves.
@@ -87,7 +87,8 @@ unsafe extern "C-unwind" fn info(l: *mut lua_State) -> c_int {
         set_string(l, c"engine", CStr::from_ptr(engine.as_ptr()));
         set_string(l, c"version", CStr::from_ptr(release.as_ptr()));
         set_string(l, c"hooks", hooks);
-        set_string(l, c"jit", compat::JIT);
+        let jit = attached(l).map_or(Jit::default(), |guest| guest.jit());
+        set_string(l, c"jit", jit.as_str());
     }
     1
 }
