@@ -1,4 +1,4 @@
-//! LuaJIT: compiled code that can be stopped, at full speed.
+//! LuaJIT: compiled code that can be stopped.
 //!
 //! Compiled code does not see hooks. But LuaJIT has a profiler, and in its line mode the recorder puts a guard into each trace (a
 //! test of one byte and a jump) that leaves the trace when bit [`PROFILE`] of `hookmask` is set. So a state is **guarded**: line mode
@@ -372,9 +372,13 @@ mod imp {
             match TRIAL.compare_exchange(UNKNOWN, UNDER_WAY, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => {
                     TRYING.set(true);
-                    let good = trial();
+                    let result = trial();
                     TRYING.set(false);
-                    TRIAL.store(if good { GOOD } else { BAD }, Ordering::Release);
+                    let known = result.map_or(UNKNOWN, |good| if good { GOOD } else { BAD });
+                    TRIAL.store(known, Ordering::Release);
+                    if result.is_none() {
+                        return false;
+                    }
                 }
                 Err(UNDER_WAY) => std::thread::yield_now(),
                 Err(result) => return result == GOOD,
@@ -382,20 +386,26 @@ mod imp {
         }
     }
 
-    /// An endless compiled loop in a state of its own is stopped. (It is not quite endless: if the trial fails it must end.)
-    fn trial() -> bool {
+    /// Whether an endless compiled loop in a state of its own is stopped. (It is not quite endless: if the trial fails it must end.) None if
+    /// that cannot be tried now, for want of memory or since somebody else uses the profiler.
+    fn trial() -> Option<bool> {
         let code = c"local n = 0 for i = 1, 3e7 do n = n + i end return n";
         let question = c"return require('jit.util').traceinfo(1) ~= nil";
         let limits = Limits::new().timeout(Duration::from_micros(300));
         // SAFETY: a state of our own, on this thread, closed before we return. `load` leaves a function or a message.
         unsafe {
             let l = sys::luaL_newstate();
+            if l.is_null() {
+                return None;
+            }
             let Ok(vm) = attach_state(l) else {
-                return false;
+                sys::lua_close(l);
+                return None;
             };
+            let guarded = vm.state().jit.get() == Jit::Guarded;
             let load = |code: &std::ffi::CStr| sys::luaL_loadstring(l, code.as_ptr()) == 0;
             sys::luaL_openlibs(l);
-            let good = vm.state().jit.get() == Jit::Guarded
+            let good = guarded
                 && load(code)
                 && matches!(vm.call(l, 0, 0, 0, &limits), Err(stop) if stop.reason == Reason::Timeout)
                 && load(question)
@@ -403,7 +413,7 @@ mod imp {
                 && sys::lua_toboolean(l, -1) != 0;
             drop(vm);
             sys::lua_close(l);
-            good
+            guarded.then_some(good)
         }
     }
 }
