@@ -203,7 +203,7 @@ impl State {
                 compiler_fence(Ordering::SeqCst);
                 self.rehooking.set(false);
             }
-            if !counting && self.jit.get() == Jit::Guarded {
+            if !counting && (outermost || self.jit.get() == Jit::Guarded) {
                 self.compile_again();
             }
             if self.collector_stopped.replace(false) {

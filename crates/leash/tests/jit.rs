@@ -303,19 +303,61 @@ fn instructions_are_counted_and_the_compiler_comes_back() {
     assert_eq!(lua.ok("return tostring(jit.status())"), "true");
 }
 
+/// Runs the test of this name in a process of its own, once, and says whether this is it. The profiler belongs to the process.
+fn alone(test: &str) -> bool {
+    if std::env::var_os("LEASH_ALONE").is_some() {
+        return true;
+    }
+    let me = std::env::current_exe().unwrap();
+    let run = std::process::Command::new(me)
+        .args(["--exact", test, "--nocapture"])
+        .env("LEASH_ALONE", "1")
+        .output()
+        .unwrap();
+    assert!(
+        run.status.success(),
+        "{}",
+        String::from_utf8_lossy(&run.stderr)
+    );
+    false
+}
+
+/// While a state that is not attached uses the profiler, no bit is set for others: their code runs interpreted. Afterwards it is guarded.
+#[test]
+fn a_profiler_of_somebody_else_is_left_alone() {
+    if !alone("a_profiler_of_somebody_else_is_left_alone") {
+        return;
+    }
+    // SAFETY: a state of our own, on this thread.
+    unsafe {
+        let l = sys::luaL_newstate();
+        sys::luaL_openlibs(l);
+        let run = |code: &std::ffi::CStr| {
+            assert_eq!(sys::luaL_loadstring(l, code.as_ptr()), 0);
+            assert_eq!(sys::lua_pcall(l, 0, 0, 0), 0);
+        };
+        run(c"N = 0 require('jit.profile').start('l', function(_, n) N = N + n end)");
+        let lua = Lua::new();
+        assert_eq!(lua.vm().jit(), Jit::Interpreted);
+        let limits = Limits::new().cpu(ms(100));
+        assert_eq!(
+            lua.run("while true do end", &limits).unwrap_err().reason,
+            Reason::Cpu
+        );
+        lua.assert_healthy();
+        run(c"require('jit.profile').stop()");
+        let lua = Lua::new();
+        assert_eq!(lua.vm().jit(), Jit::Guarded);
+        lua.run("while true do end", &timeout(20)).unwrap_err();
+        lua.assert_healthy();
+        sys::lua_close(l);
+    }
+}
+
 /// `jit.profile` works in a guarded state, and takes nothing from the limits: before, while and after it is used.
 #[test]
 fn the_profiler_is_the_scripts_too() {
-    if std::env::var_os("LEASH_ALONE").is_none() {
-        // A process of its own: with other guarded states the profiler is in use.
-        let me = std::env::current_exe().unwrap();
-        let alone = std::process::Command::new(me)
-            .args(["--exact", "the_profiler_is_the_scripts_too", "--nocapture"])
-            .env("LEASH_ALONE", "1")
-            .output()
-            .unwrap();
-        let text = String::from_utf8_lossy(&alone.stderr).into_owned();
-        assert!(alone.status.success(), "{text}");
+    if !alone("the_profiler_is_the_scripts_too") {
         return;
     }
     let lua = Lua::new();
