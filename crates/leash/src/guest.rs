@@ -14,8 +14,9 @@ use crate::{hook, sentinel, target, userhook};
 use std::ffi::c_int;
 use std::ptr::NonNull;
 
-/// Called in the hook of an interrupted coroutine, with the coroutine. It may push, call, raise, and return, as a hook may.
-pub type InterruptFn = unsafe extern "C-unwind" fn(*mut lua_State);
+/// Called in the hook of an interrupted coroutine: with the coroutine that runs, and the one that was interrupted. They differ on LuaJIT
+/// alone, where an interrupt of the main state meets whichever coroutine runs. It may push, call, raise, and return, as a hook may.
+pub type InterruptFn = unsafe extern "C-unwind" fn(*mut lua_State, *mut lua_State);
 
 /// A guarded state, as its own code sees it. Copy it as you like, but use it only in calls from that state.
 #[derive(Clone, Copy)]
@@ -90,20 +91,20 @@ impl Guest {
         self.state().on_interrupt.set(Some(f));
     }
 
-    /// The id of a coroutine or of the main state, for [`interrupt`](crate::interrupt). Stable for its life. None where hooks
-    /// belong to the whole state and `co` is not the main one, and when there are 8 million ids.
+    /// The id of a coroutine or of the main state, for [`interrupt`](crate::interrupt). Stable for its life. None when there are 8
+    /// million ids, or no memory.
+    ///
+    /// An interrupt of a suspended coroutine takes effect when it is resumed. On LuaJIT, where all coroutines share one hook, that is when
+    /// the timer thread looks next: every 10 ms, and after a second every 100 ms; or at once, if [`resume`](Guest::resume) resumes it.
     ///
     /// # Safety
     /// `co` is a live coroutine of this state.
     pub unsafe fn id(&self, co: *mut lua_State) -> Option<u64> {
         let state = self.state();
-        let entry = if co == state.main.get() {
-            &state.main_entry
-        } else if sys::HOOK_PER_COROUTINE {
-            state.coroutines.get(co)?
-        } else {
-            return None;
-        };
+        if !sys::HOOK_PER_COROUTINE && co != state.main.get() && !state.coroutines.insert(co) {
+            return None; // LuaJIT: only those that have ids, or are watched, are in the set
+        }
+        let entry = state.entry(co)?;
         if entry.target.get().is_none() {
             entry.target.set(target::take(state.record()));
         }

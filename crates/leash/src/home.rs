@@ -18,6 +18,7 @@
 
 use crate::record::{RECORDS, thread_identity};
 use crate::state::State;
+use crate::sys::{self, lua_State};
 use std::cell::Cell;
 use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -152,15 +153,26 @@ impl State {
     }
 
     /// Whether a coroutine of this state is running on this thread's stack. **Signal context.**
+    ///
+    /// LuaJIT: where the host itself resumes a coroutine, the main state does not run, and most coroutines are not known; but those are in
+    /// which a call is open, and those that are watched or have an id.
     pub fn runs_here(&self) -> bool {
-        let (low, high) = self.stack.get();
-        let layout = self.layout.get();
         let mut here = false;
-        self.for_each_live(|co, _| {
-            // SAFETY: live, or a zeroed block of a coroutine's size.
-            let jump = unsafe { layout.jump_of(co) };
-            here |= jump.is_some_and(|j| (low..high).contains(&j));
-        });
+        self.for_each_live(|co, _| here |= self.is_on_this_stack(co));
+        if !sys::HOOK_PER_COROUTINE {
+            self.coroutines
+                .for_each(|co, _| here |= self.is_on_this_stack(co));
+            let caller = self.scope_state.get();
+            here |= !caller.is_null() && self.is_on_this_stack(caller);
+        }
         here
+    }
+
+    /// Whether a coroutine, or one that it has resumed, is running on this thread's stack. **Signal context.**
+    pub fn is_on_this_stack(&self, co: *mut lua_State) -> bool {
+        let (low, high) = self.stack.get();
+        // SAFETY: live, or a zeroed block of a coroutine's size.
+        let jump = unsafe { self.layout.get().jump_of(co) };
+        jump.is_some_and(|j| (low..high).contains(&j))
     }
 }

@@ -153,17 +153,56 @@ pub fn hooked_at(state: &State, co: *mut lua_State) -> (*mut lua_State, Option<&
 }
 
 /// Sets the hook on the coroutines that were interrupted by their ids. **Signal context**; owner thread.
+///
+/// LuaJIT: all coroutines share one hook, so it is set only if one of them may be running; the hook looks which. One that is suspended
+/// is waited for: the timer thread goes on asking, and [`before_resume`] need not wait for that.
 fn deliver_to_targets(state: &State) {
+    let mut waited_for = false;
     state.for_each_live(|co, entry| {
         if is_interrupted(entry) {
             // SAFETY: `for_each_live` passes live, initialised coroutines of this state.
             unsafe { set_on(state, co, entry, sys::MASK_ALL, 1, false) };
+            waited_for = !sys::HOOK_PER_COROUTINE;
         }
     });
+    if !sys::HOOK_PER_COROUTINE && !waited_for {
+        state.coroutines.for_each(|co, entry| {
+            waited_for |= is_interrupted(entry) && state.is_on_this_stack(co);
+        });
+        if waited_for {
+            hook_whoever_runs(state);
+        }
+    }
+}
+
+/// Sets the one hook that all coroutines share.
+fn hook_whoever_runs(state: &State) {
+    let main = state.main.get();
+    // SAFETY: the main state is live; this is its thread.
+    unsafe { set_on(state, main, &state.main_entry, sys::MASK_ALL, 1, false) };
+}
+
+/// LuaJIT: this coroutine is about to be resumed, and somebody has been interrupted. Perhaps it is this one.
+#[cold]
+pub fn before_resume(state: &State, co: *mut lua_State) {
+    if state.coroutines.get(co).is_some_and(is_interrupted) {
+        hook_whoever_runs(state);
+    }
 }
 
 fn is_interrupted(entry: &Entry) -> bool {
     entry.target.get().is_some_and(|t| t.flags() != 0)
+}
+
+/// Who is interrupted when the hook runs in `l`: `l` itself by its id, or, where the hook is the whole state's, the main state by its own.
+fn interrupted_in(state: &State, l: *mut lua_State) -> Option<(*mut lua_State, &Entry)> {
+    let own = state.entry(l).filter(|e| is_interrupted(e));
+    let main = &state.main_entry;
+    match own {
+        Some(entry) => Some((l, entry)),
+        None if !sys::HOOK_PER_COROUTINE && is_interrupted(main) => Some((state.main.get(), main)),
+        None => None,
+    }
 }
 
 /// Sets the hook on every coroutine of the state. **Signal context**; owner thread.
@@ -352,22 +391,24 @@ unsafe extern "C-unwind" fn hook(l: *mut lua_State, ar: *mut lua_Debug) {
     }
     // Not before: coroutines that die by a stop as fast as a finalizer makes them say nothing of the finalizer.
     state.unanswered.set(0);
-    let (_, entry) = hooked_at(state, l);
-    let interrupted = entry
-        .and_then(|e| e.target.get())
-        .is_some_and(|t| t.answer_once());
-    if !entry.is_some_and(is_interrupted) {
+    let interrupted = interrupted_in(state, l).filter(|(_, entry)| {
+        let target = entry.target.get();
+        target.is_some_and(|t| t.answer_once())
+    });
+    if interrupted_in(state, l).is_none() {
         // SAFETY: `l` runs this hook.
-        unsafe { go_on(state, l, entry) };
+        unsafe { go_on(state, l) };
     }
-    if interrupted && let Some(f) = state.on_interrupt.get() {
+    if let Some((who, _)) = interrupted
+        && let Some(f) = state.on_interrupt.get()
+    {
         // SAFETY: `l` runs this hook. The function may raise: nothing here owns anything.
-        unsafe { f(l) };
+        unsafe { f(l, who) };
     }
 }
 
 /// Nothing is due, or nothing more: a late interrupt, one that is about to be handled, or a count that is not at its end.
-unsafe fn go_on(state: &State, l: *mut lua_State, entry: Option<&Entry>) {
+unsafe fn go_on(state: &State, l: *mut lua_State) {
     let request = &state.record().request;
     if request.flags() != 0 {
         // First the answer, then the look: who interrupts a coroutine marks its target first and asks then, so either his mark
@@ -375,11 +416,15 @@ unsafe fn go_on(state: &State, l: *mut lua_State, entry: Option<&Entry>) {
         state.place.clear_pending();
         request.answer(CHECK | SWEEP | TARGETS | WATCH);
         let mut again = 0;
-        state.for_each_live(|_, e| {
+        let mut look = |_, e: &Entry| {
             if is_interrupted(e) {
                 again |= TARGETS;
             }
-        });
+        };
+        state.for_each_live(&mut look);
+        if !sys::HOOK_PER_COROUTINE {
+            state.coroutines.for_each(look);
+        }
         state.for_each_late(|_| again |= WATCH);
         if again != 0 {
             request.ask(request.generation(), again);
@@ -401,7 +446,7 @@ unsafe fn go_on(state: &State, l: *mut lua_State, entry: Option<&Entry>) {
         } else if let Some(every) = state.polling(l) {
             start_polling(state, l, every);
         } else {
-            take_off(state, l, entry);
+            take_off(state, l, hooked_at(state, l).1);
         }
     }
 }

@@ -29,7 +29,7 @@ pub use watching::Watching;
 
 use crate::guest::Guest;
 use crate::hook;
-use crate::request::WATCH;
+use crate::request::{TARGETS, WATCH};
 use crate::state::State;
 use crate::sys::{self, lua_State};
 use std::cell::Cell;
@@ -229,6 +229,9 @@ impl Guest {
     ) -> Ended {
         let mut nres = 0;
         let state = self.state();
+        if !sys::HOOK_PER_COROUTINE && state.record().request.flags() & TARGETS != 0 {
+            hook::before_resume(state, co);
+        }
         let word = state.word(co);
         if watched::is_killed(word) {
             return Ended::KILLED;

@@ -21,7 +21,7 @@ thread_local! {
     static MODE: std::cell::Cell<&'static str> = const { std::cell::Cell::new("raise") };
 }
 
-unsafe extern "C-unwind" fn on_interrupt(l: *mut sys::lua_State) {
+unsafe extern "C-unwind" fn on_interrupt(l: *mut sys::lua_State, _: *mut sys::lua_State) {
     CALLS.set(CALLS.get() + 1);
     if MODE.get() == "raise" {
         // SAFETY: in a hook; nothing here owns anything.
@@ -70,10 +70,6 @@ impl Host {
             ] {
                 sys::lua_pushcfunction(l, f);
                 sys::lua_setglobal(l, name.as_ptr());
-            }
-            if cfg!(feature = "luajit") {
-                // Compiled code does not see hooks: another issue.
-                sys::interpret_only(l);
             }
             let guest = Guest::attach(l).unwrap();
             guest.on_interrupt(on_interrupt);
@@ -184,12 +180,9 @@ fn always_lasts_until_no_more() {
 
 #[test]
 fn one_coroutine_is_interrupted_and_no_other() {
-    if !sys::HOOK_PER_COROUTINE {
-        return; // LuaJIT: one hook for the whole state
-    }
     let host = Host::new();
     host.run(
-        "a = coroutine.create(function() while true do coroutine.yield('a') end end)
+        "a = coroutine.create(function() coroutine.yield('a') while true do end end)
          b = coroutine.create(function() while true do coroutine.yield('b') end end)
          coroutine.resume(a) coroutine.resume(b)",
     )
@@ -199,7 +192,8 @@ fn one_coroutine_is_interrupted_and_no_other() {
         .unwrap()
         .parse()
         .unwrap();
-    // It is suspended: nothing happens to the others, and it meets the interrupt when it is resumed.
+    // It is suspended: nothing happens to the others, and it meets the interrupt when it is resumed. (LuaJIT: when it runs for a while, for
+    // all coroutines share one hook there.)
     assert!(interrupt(id, How::Once));
     let r = host
         .run(
@@ -222,20 +216,18 @@ fn an_id_dies_with_its_coroutine_and_its_state() {
     let main = host.id();
     assert_eq!(host.id(), main, "not stable");
     assert!(exists(main) && main < 1 << 53);
-    if sys::HOOK_PER_COROUTINE {
-        host.run("co = coroutine.create(function() end)").unwrap();
-        let id: u64 = host
-            .run("return ('%.0f'):format(id(co))")
-            .unwrap()
-            .parse()
-            .unwrap();
-        assert!(exists(id) && id != main);
-        host.run("collectgarbage()").unwrap();
-        assert!(exists(id));
-        host.run("co = nil collectgarbage() collectgarbage()")
-            .unwrap();
-        assert!(!exists(id) && !interrupt(id, How::Once));
-    }
+    host.run("co = coroutine.create(function() end)").unwrap();
+    let id: u64 = host
+        .run("return ('%.0f'):format(id(co))")
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert!(exists(id) && id != main);
+    host.run("collectgarbage()").unwrap();
+    assert!(exists(id));
+    host.run("co = nil collectgarbage() collectgarbage()")
+        .unwrap();
+    assert!(!exists(id) && !interrupt(id, How::Once));
     drop(host);
     assert!(!exists(main) && !interrupt(main, How::Once));
     for wrong in [0, 1, u64::MAX, main ^ 1, main + (1 << 30)] {
@@ -261,6 +253,128 @@ fn a_state_that_moves_is_followed() {
         })
         .join()
         .unwrap();
+    }
+}
+
+/// Coroutines are interrupted one by one, on LuaJIT too, where they share one hook: the others go on, and none is interrupted in another's place.
+#[test]
+fn each_coroutine_gets_its_own_interrupts() {
+    let host = Host::new();
+    host.run(
+        "function new(me)
+           return coroutine.create(function()
+             while true do
+               local count = 0
+               for i = 1, 2e5 do count = count + 1 end
+               coroutine.yield(me)
+             end
+           end)
+         end
+         hits, all = {}, {}
+         for i = 1, 5 do all[i] = new(i) end
+         function round()
+           for i = 1, 5 do
+             local ok, e = coroutine.resume(all[i])
+             if not ok then
+               assert(e == 'interrupted!', e)
+               hits[i] = (hits[i] or 0) + 1
+               all[i] = new(i)
+             else assert(e == i) end
+           end
+         end
+         round()",
+    )
+    .unwrap();
+    for chosen in [3, 1, 5] {
+        let id: u64 = host
+            .run(&format!("return ('%.0f'):format(id(all[{chosen}]))"))
+            .unwrap()
+            .parse()
+            .unwrap();
+        assert!(interrupt(id, How::Once));
+        let r = host
+            .run(&format!(
+                "local n = 0
+                 while not hits[{chosen}] do n = n + 1 round() end
+                 for i = 1, 20 do round() end
+                 local s = '' for i = 1, 5 do s = s .. (hits[i] or 0) end
+                 hits = {{}}
+                 return s"
+            ))
+            .unwrap();
+        let expected: String = (1..=5)
+            .map(|i| if i == chosen { '1' } else { '0' })
+            .collect();
+        assert_eq!(r, expected);
+    }
+    // One that has resumed another is interrupted when that has come back.
+    let asker = thread::spawn(|| {
+        while ID.load(Ordering::SeqCst) == 0 {
+            thread::yield_now();
+        }
+        interrupt(ID.load(Ordering::SeqCst), How::Once)
+    });
+    let r = host
+        .run(
+            "local inner = coroutine.create(function() for i = 1, 3e7 do end first = 'inner is whole' end)
+             local outer = coroutine.create(function()
+               share(id())
+               coroutine.resume(inner)
+               while true do end
+             end)
+             local ok, e = coroutine.resume(outer)
+             return first .. ', ' .. tostring(e)",
+        )
+        .unwrap();
+    assert!(asker.join().unwrap());
+    assert_eq!(r, "inner is whole, interrupted!");
+}
+
+/// LuaJIT does not tell who runs when the host resumes a coroutine itself, as OpenResty does for each request: the main state is idle then.
+#[test]
+fn a_coroutine_that_the_host_resumes_is_reached() {
+    let host = Host::new();
+    // SAFETY: a live state, on this thread.
+    unsafe {
+        let l = host.0;
+        let co = sys::lua_newthread(l);
+        assert_eq!(sys::luaL_loadstring(co, c"while true do end".as_ptr()), 0);
+        let guest = Guest::attach(co).unwrap();
+        let id = guest.id(co).unwrap();
+        let asker = thread::spawn(move || {
+            thread::sleep(ms(5));
+            interrupt(id, How::Once)
+        });
+        let mut nres = 0;
+        let status = sys::lua_resume(co, std::ptr::null_mut(), 0, &mut nres);
+        assert_ne!(status, 0);
+        let e = CStr::from_ptr(sys::lua_tostring(co, -1)).to_string_lossy();
+        assert!(e.contains("interrupted!"), "{e}");
+        assert!(asker.join().unwrap());
+
+        // A call with a limit in such a coroutine.
+        unsafe extern "C-unwind" fn limited(l: *mut sys::lua_State) -> c_int {
+            // SAFETY: a C function called by Lua.
+            unsafe {
+                let guest = Guest::attach(l).unwrap();
+                let limits = leash::Limits::new().timeout(ms(5));
+                let stopped = match guest.call(l, 0, 0, 0, &limits) {
+                    Ok(_) => 0,
+                    Err(stop) => {
+                        drop(stop);
+                        1
+                    }
+                };
+                sys::lua_pushboolean(l, stopped);
+            }
+            1
+        }
+        let co = sys::lua_newthread(l);
+        sys::lua_pushcfunction(co, limited);
+        assert_eq!(sys::luaL_loadstring(co, c"while true do end".as_ptr()), 0);
+        assert_eq!(sys::lua_resume(co, std::ptr::null_mut(), 1, &mut nres), 0);
+        assert_eq!(sys::lua_toboolean(co, -1), 1);
+        sys::lua_settop(l, 0);
     }
 }
 

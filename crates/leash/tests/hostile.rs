@@ -64,7 +64,7 @@ unsafe extern "C-unwind" fn intr(l: *mut sys::lua_State) -> c_int {
     1
 }
 
-unsafe extern "C-unwind" fn on_interrupt(_: *mut sys::lua_State) {
+unsafe extern "C-unwind" fn on_interrupt(_: *mut sys::lua_State, _: *mut sys::lua_State) {
     CALLS.set(CALLS.get() + 1);
 }
 

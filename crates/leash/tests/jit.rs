@@ -258,7 +258,7 @@ unsafe extern "C-unwind" fn interrupted(l: *mut sys::lua_State) -> std::ffi::c_i
     unsafe { sys::lua_pcall(l, 0, 0, 0) }
 }
 
-unsafe extern "C-unwind" fn fail(l: *mut sys::lua_State) {
+unsafe extern "C-unwind" fn fail(l: *mut sys::lua_State, _: *mut sys::lua_State) {
     // SAFETY: called in a hook; nothing owns anything here.
     unsafe {
         sys::lua_pushstring(l, c"interrupted".as_ptr());
@@ -433,7 +433,7 @@ fn a_script_that_switches_the_compiler_on_is_counted_all_the_same() {
 
 static INTERRUPTS: AtomicU32 = AtomicU32::new(0);
 
-unsafe extern "C-unwind" fn note(_: *mut sys::lua_State) {
+unsafe extern "C-unwind" fn note(_: *mut sys::lua_State, _: *mut sys::lua_State) {
     INTERRUPTS.fetch_add(1, Ordering::Relaxed);
 }
 

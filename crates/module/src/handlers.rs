@@ -2,7 +2,7 @@
 //!
 //! They are in a table in the registry: the coroutine is the key, its handler the value; the main state's is at index 1. The keys are
 //! weak, so a handler goes with its coroutine. (A handler that refers to its own coroutine does not keep it alive, since the
-//! tables of 5.2 and later are ephemerons; on 5.1 and LuaJIT only the main state has a handler.)
+//! tables of 5.2 and later are ephemerons; on 5.1 and LuaJIT such a handler does, and has to be taken back.)
 //!
 //! [`interrupted`] is what the engine calls, inside the hook, on the interrupted coroutine. It is one for all modules of this
 //! library. Hooks are off while it runs: a handler is not interrupted itself, and may take all the time that it likes. There is
@@ -72,17 +72,17 @@ pub unsafe fn set(l: *mut lua_State, guest: Guest, thread: c_int, handler: c_int
     }
 }
 
-/// Calls the handler of `l`, or raises the error that it is interrupted. For [`Guest::on_interrupt`].
+/// Calls the handler of `who`, or raises the error that it is interrupted, in `l`, which runs. For [`Guest::on_interrupt`].
 ///
 /// # Safety
 /// In the hook of an attached state. Raises.
-pub unsafe extern "C-unwind" fn interrupted(l: *mut lua_State) {
+pub unsafe extern "C-unwind" fn interrupted(l: *mut lua_State, who: *mut lua_State) {
     // SAFETY: by the caller. Nothing here owns anything.
     unsafe {
         let mut message = INTERRUPTED_PLAINLY;
         if sys::lua_rawgetp(l, sys::LUA_REGISTRYINDEX, key()) == sys::LUA_TTABLE {
             message = INTERRUPTED;
-            if push_handler(l) == sys::LUA_TFUNCTION {
+            if push_handler(l, who) == sys::LUA_TFUNCTION {
                 sys::lua_call(l, 0, 0);
                 sys::lua_settop(l, -2);
                 return;
@@ -97,13 +97,11 @@ pub unsafe extern "C-unwind" fn interrupted(l: *mut lua_State) {
     }
 }
 
-/// Pushes the handler of `l`; the table is on top. Returns its type.
-unsafe fn push_handler(l: *mut lua_State) -> c_int {
+/// Pushes the handler of `who`, which is `l` or the main state; the table is on top. Returns its type.
+unsafe fn push_handler(l: *mut lua_State, who: *mut lua_State) -> c_int {
     // SAFETY: as `interrupted`.
     unsafe {
-        // Where a hook belongs to the whole state, so does the handler: `l` is whatever runs.
-        let is_main = !sys::HOOK_PER_COROUTINE || Guest::of(l).is_some_and(|g| g.main() == l);
-        if is_main {
+        if Guest::of(l).is_some_and(|g| g.main() == who) {
             sys::lua_rawgeti(l, -1, MAIN)
         } else {
             sys::lua_pushthread(l);

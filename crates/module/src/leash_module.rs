@@ -50,12 +50,7 @@ unsafe extern "C-unwind" fn id(l: *mut lua_State) -> c_int {
     unsafe {
         let co = args::coroutine(l, 1);
         let Some(id) = guest(l).id(co) else {
-            let why = if sys::HOOK_PER_COROUTINE {
-                c"there are too many ids"
-            } else {
-                c"a coroutine has no id on LuaJIT, where hooks belong to the whole state"
-            };
-            return sys::luaL_error(l, c"%s".as_ptr(), why.as_ptr());
+            return sys::luaL_error(l, c"there are too many ids".as_ptr());
         };
         push_whole(l, id);
     }
