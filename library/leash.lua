@@ -39,22 +39,29 @@ function leash.reason(err) end
 
 ---The id of a coroutine or main state. It can be passed to any OS thread of the process; it is the one that `mtint.id` gives.
 ---
----LuaJIT: main states only. 5.1 and LuaJIT: the module must have been required, or used, in the main state before.
+---5.1 and LuaJIT: the module must have been required, or used, in the main state before.
 ---@param co? thread # default: the running coroutine or main state
 ---@return integer id # below 2^53; a float with a whole value where Lua has no integers
 function leash.id(co) end
 
----Interrupts the coroutine or main state that has this id, once: it gets the error `interrupted`, or its handler of
----`mtint.sethook` is called. From any OS thread, and from any Lua state.
+---Interrupts the coroutine or main state that has this id, once: it gets the error `interrupted`, or its handler
+---(`leash.on_interrupt`, `mtint.sethook`) is called. From any OS thread, and from any Lua state.
 ---@param id integer
 ---@return boolean exists # false if nothing has this id, or no longer
 function leash.interrupt(id) end
+
+---Sets what is called when a coroutine is interrupted, instead of the error. It runs on that coroutine, with hooks off, and may raise any error.
+---@param co thread? # default: the running coroutine or main state
+---@param f function? # nil: the error again
+---@return function? previous
+---@overload fun(f: function?): function?
+function leash.on_interrupt(co, f) end
 
 ---What is in force.
 ---@class leash.info
 ---@field engine "lua51"|"lua52"|"lua53"|"lua54"|"lua55"|"luajit" # what the module was built for
 ---@field version string # what it runs on: `"Lua 5.4"`, `"LuaJIT 2.1.0-beta3"`
----@field hooks "coroutine"|"state" # what is interrupted by itself: each coroutine, or only the whole state (LuaJIT)
+---@field hooks "coroutine"|"state" # what a hook belongs to: each coroutine, or the whole state (LuaJIT)
 ---@field jit "none"|"interpreted"|"guarded" # how compiled code is reached while it runs
 
 ---What the module was built for, what it runs on, and what it can reach there.

@@ -11,14 +11,14 @@ local test, equal, ok = check.test, check.equal, check.ok
 local folder = arg[0]:gsub("[^/]*$", "") .. "../../library/"
 
 local function read(name)
-  local file = assert(io.open(folder .. name .. ".lua"))
+  local file = assert(io.open(folder .. name:gsub("%.", "/") .. ".lua"))
   local text = file:read "*a"
   file:close()
   return text
 end
 
 local function annotated(name)
-  return assert(dofile(folder .. name .. ".lua"))
+  return assert(dofile(folder .. name:gsub("%.", "/") .. ".lua"))
 end
 
 -- The same names, with values of the same types.
@@ -34,7 +34,7 @@ local function same(actual, expected, what)
   ok(seen > 0, what .. " is empty")
 end
 
-for _, name in ipairs { "leash", "mtint", "corowatch" } do
+for _, name in ipairs { "leash", "leash.ctrlc", "mtint", "corowatch" } do
   test(name .. ": the names of the module", function()
     same(require(name), annotated(name), name)
   end)

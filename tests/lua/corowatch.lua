@@ -108,13 +108,13 @@ end)
 
 test("the clock starts at each resume", function()
   local co = corowatch.watch(coroutine.create(function()
-    for i = 1, 6 do spin(0.12) corowatch.yield(i) end
+    for i = 1, 25 do spin(0.06) corowatch.yield(i) end
     LOOP()
-  end), 0.6) -- more than any one of them takes, even on a busy machine, and less than all together
-  for i = 1, 6 do
+  end), 1.2) -- more than any one of them takes, even on a busy machine, and less than all together
+  for i = 1, 25 do
     local ok, v = corowatch.resume(co)
     eq(ok, true) eq(v, i)
-    spin(0.02) -- suspended: does not count
+    spin(0.005) -- suspended: does not count
   end
   eq(corowatch.resume(co), false)
 end)

@@ -68,17 +68,45 @@ test("leash is the same engine", function()
   equal(leash.interrupt(1), false)
   raises("bad argument #1 to 'id'", function() local id = leash.id(1) return id end)
   raises("bad argument #1 to 'interrupt'", function() local done = leash.interrupt("x") return done end)
-  local co = coroutine.create(run_on)
-  if jit then
-    -- One hook for the whole state: a coroutine cannot be told from another.
-    raises("hooks belong to the whole state", leash.id, co)
-  else
-    -- Also on 5.1: only mtint has that limit.
-    ok(leash.interrupt(leash.id(co)))
-    local fine, message = coroutine.resume(co)
-    equal(fine, false)
-    contains(message, "mtint.error.interrupted")
-  end
+  -- Also on 5.1 and LuaJIT: only mtint has that limit.
+  local co = coroutine.create(function() while true do end end)
+  ok(leash.interrupt(leash.id(co)))
+  local fine, message = coroutine.resume(co)
+  equal(fine, false)
+  contains(message, "mtint.error.interrupted")
+end)
+
+test("leash.on_interrupt is mtint.sethook, for coroutines of every engine", function()
+  local leash = require "leash"
+  local count, other = 0, 0
+  local function handler() count = count + 1 end
+  local co = coroutine.create(function()
+    coroutine.yield()
+    while count == 0 do end
+    return "went on"
+  end)
+  coroutine.resume(co)
+  equal(leash.on_interrupt(co, handler), nil)
+  equal(leash.on_interrupt(function() other = other + 1 end), nil)
+  ok(leash.interrupt(leash.id(co)))
+  equal(select(2, coroutine.resume(co)), "went on")
+  equal(count, 1)
+  equal(other, 0)
+  equal(leash.on_interrupt(co, nil), handler)
+  equal(leash.on_interrupt(co, nil), nil)
+  ok(leash.interrupt(leash.id()))
+  while other == 0 do end
+  equal(count, 1)
+  ok(leash.on_interrupt(nil))
+  -- The running coroutine is meant if none is named, by nil or not at all.
+  local inside = coroutine.wrap(function()
+    leash.on_interrupt(handler)
+    equal(leash.on_interrupt(nil, nil), handler)
+  end)
+  inside()
+  raises("bad argument #1 to 'on_interrupt'", function() local r = leash.on_interrupt() return r end)
+  raises("bad argument #1 to 'on_interrupt'", function() local r = leash.on_interrupt(1) return r end)
+  raises("bad argument #2 to 'on_interrupt'", function() local r = leash.on_interrupt(co, 1) return r end)
 end)
 
 ------------------------------------------------------------------------------------------------------------------------ ids

@@ -12,6 +12,7 @@
 mod bench;
 mod cargo;
 mod corpus;
+mod ctrlc;
 mod engine;
 mod evasion;
 mod examples;

@@ -14,7 +14,7 @@ use anyhow::{Context, Result, ensure};
 use crate::cargo::{self, Leash};
 use crate::engine::Engine;
 use crate::interpreter::Interpreter;
-use crate::{modules, process};
+use crate::{ctrlc, modules, process};
 
 /// A suite takes a few seconds; one that hangs is to be told, not waited for.
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -29,6 +29,7 @@ pub fn check(leash: &Leash) -> Result<()> {
             run(&interpreter, &script, &modules, &threads)?;
         }
     }
+    ctrlc::check(leash.engine, &interpreter, &modules, &threads)?;
     if leash.engine == Engine::Lua51 {
         in_luajit(&modules)?;
     }
@@ -70,7 +71,7 @@ fn test_threads(leash: &Leash) -> Result<PathBuf> {
     let folder = cargo::target().join("modules-test").join(engine.name());
     fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let library = built.join("release").join("libleash_testthreads.so");
-    for name in ["llthreads2.so", "mtmsg.so"] {
+    for name in ["llthreads2.so", "mtmsg.so", "testsignals.so"] {
         let (fresh, to) = (folder.join(format!("{name}.new")), folder.join(name));
         fs::copy(&library, &fresh)
             .and_then(|_| fs::rename(&fresh, &to))

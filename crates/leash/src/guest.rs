@@ -9,7 +9,7 @@ use crate::jit::Jit;
 use crate::limits::{Limits, Reason, Stop};
 use crate::state::State;
 use crate::sys::{self, lua_State};
-use crate::vm::{AttachError, attach_state, pop_message};
+use crate::vm::{AttachError, Handle, attach_state, pop_message};
 use crate::{hook, sentinel, target, userhook};
 use std::ffi::c_int;
 use std::ptr::NonNull;
@@ -89,6 +89,16 @@ impl Guest {
     /// What to call when a coroutine is interrupted.
     pub fn on_interrupt(&self, f: InterruptFn) {
         self.state().on_interrupt.set(Some(f));
+    }
+
+    /// What to call when the state is told to [break off](Handle::break_off) what it runs; with the coroutine that runs, twice.
+    pub fn on_break(&self, f: InterruptFn) {
+        self.state().on_break.set(Some(f));
+    }
+
+    /// The state, for other threads.
+    pub fn handle(&self) -> Handle {
+        Handle::of(self.state())
     }
 
     /// The id of a coroutine or of the main state, for [`interrupt`](crate::interrupt). Stable for its life. None when there are 8

@@ -20,7 +20,7 @@ use crate::coroutines::{Entry, SavedHook};
 use crate::raise::{raise, throw};
 use crate::record::RECOUNT_STEP;
 use crate::record::{RECORDS, Record, thread_identity};
-use crate::request::{CHECK, RECOUNT, SWEEP, TARGETS, WATCH};
+use crate::request::{BREAK, CHECK, RECOUNT, SWEEP, TARGETS, WATCH};
 use crate::state::State;
 use crate::sys::{self, lua_Debug, lua_State};
 use crate::{alloc, hookless, jit, trace};
@@ -395,9 +395,16 @@ unsafe extern "C-unwind" fn hook(l: *mut lua_State, ar: *mut lua_Debug) {
         let target = entry.target.get();
         target.is_some_and(|t| t.answer_once())
     });
+    let broken = state.record().request.flags() & BREAK != 0;
     if interrupted_in(state, l).is_none() {
         // SAFETY: `l` runs this hook.
         unsafe { go_on(state, l) };
+    } else if broken {
+        state.record().request.answer(BREAK);
+    }
+    if broken && let Some(f) = state.on_break.get() {
+        // SAFETY: as below.
+        unsafe { f(l, l) };
     }
     if let Some((who, _)) = interrupted
         && let Some(f) = state.on_interrupt.get()
@@ -414,7 +421,7 @@ unsafe fn go_on(state: &State, l: *mut lua_State) {
         // First the answer, then the look: who interrupts a coroutine marks its target first and asks then, so either his mark
         // is seen here or what he asks comes after the answer.
         state.place.clear_pending();
-        request.answer(CHECK | SWEEP | TARGETS | WATCH);
+        request.answer(CHECK | SWEEP | TARGETS | WATCH | BREAK);
         let mut again = 0;
         let mut look = |_, e: &Entry| {
             if is_interrupted(e) {

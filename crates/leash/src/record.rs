@@ -13,7 +13,7 @@
 
 use crate::Reason;
 use crate::home::Inspectors;
-use crate::request::{CHECK, INTERRUPT, KILL, RECOUNT, Request, SWEEP, TARGETS, WATCH};
+use crate::request::{BREAK, CHECK, INTERRUPT, KILL, RECOUNT, Request, SWEEP, TARGETS, WATCH};
 use crate::slab::{Place, Slab};
 use crate::state::State;
 use crate::watch::Watching;
@@ -276,7 +276,7 @@ impl Record {
             reason = Some(Reason::Kill);
         }
         let pause = self.next_pause();
-        if flags & !(TARGETS | RECOUNT | SWEEP | WATCH) == 0 {
+        if flags & !(TARGETS | RECOUNT | SWEEP | WATCH | BREAK) == 0 {
             // The coroutine may be suspended, or the whole state idle, for as long as it likes.
             let pause = if flags & WATCH == 0 && self.waiting_since(&self.asked_at, now) > PATIENCE
             {

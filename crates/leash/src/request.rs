@@ -22,6 +22,8 @@ pub const TARGETS: u64 = 16;
 pub const WATCH: u64 = 32;
 /// LuaJIT: take a stale bit away. Answered by the signal handler itself.
 pub const SWEEP: u64 = 64;
+/// Raise an error, once, in whatever runs.
+pub const BREAK: u64 = 128;
 /// See that the instructions are still being counted. Answered by the signal handler itself.
 pub const RECOUNT: u64 = 8;
 

@@ -99,6 +99,8 @@ pub struct State {
     pub on_watch: Cell<Option<WatchFn>>,
     /// What to call when a coroutine is interrupted.
     pub on_interrupt: Cell<Option<InterruptFn>>,
+    /// What to call when whatever runs is broken off.
+    pub on_break: Cell<Option<InterruptFn>>,
 }
 
 impl State {
@@ -150,6 +152,7 @@ impl State {
             closing: Cell::new(false),
             on_watch: Cell::new(None),
             on_interrupt: Cell::new(None),
+            on_break: Cell::new(None),
         }
     }
 

@@ -4,7 +4,7 @@ use crate::jit::{self, Jit};
 use crate::layout;
 use crate::limits::{Limits, Stop};
 use crate::record::{RECORDS, Record, StuckFn, after_fork};
-use crate::request::{INTERRUPT, KILL};
+use crate::request::{BREAK, INTERRUPT, KILL};
 use crate::scope::Scope;
 use crate::sentinel;
 use crate::slab::Place;
@@ -119,10 +119,7 @@ impl Vm {
 
     /// A handle for other threads.
     pub fn handle(&self) -> Handle {
-        Handle {
-            place: self.state().place,
-            generation: self.state().record().request.generation(),
-        }
+        Handle::of(self.state())
     }
 
     /// How compiled code is made to stop: [`Jit::Guarded`] on a LuaJIT that can.
@@ -244,6 +241,29 @@ impl Handle {
     /// Stops the outermost open call of the state with [`Reason::Kill`]. False if the state is gone or no call is open.
     pub fn kill(&self) -> bool {
         self.ask(KILL)
+    }
+
+    /// Has the function that was given to [`Guest::on_break`](crate::Guest::on_break) called in whatever coroutine runs, once: where it
+    /// raises, that is an error as any other. False if the state is gone. A state that does not run is broken off when it does.
+    pub fn break_off(&self) -> bool {
+        self.ask(BREAK)
+    }
+
+    /// Whether the state has been told to break off, and has not yet. Async-signal-safe.
+    pub fn is_breaking_off(&self) -> bool {
+        self.exists() && self.place.get().request.flags() & BREAK != 0
+    }
+
+    /// Whether the state is still attached. Async-signal-safe.
+    pub fn exists(&self) -> bool {
+        self.place.get().request.generation() == self.generation
+    }
+
+    pub(crate) fn of(state: &State) -> Handle {
+        Handle {
+            place: state.place,
+            generation: state.record().request.generation(),
+        }
     }
 
     fn ask(&self, flags: u64) -> bool {

@@ -1,4 +1,4 @@
-//! Interrupt handlers: what a coroutine has set to be called when it is interrupted.
+//! Interrupt handlers: what a coroutine has set to be called when it is interrupted, by `mtint.sethook` or `leash.on_interrupt`.
 //!
 //! They are in a table in the registry: the coroutine is the key, its handler the value; the main state's is at index 1. The keys are
 //! weak, so a handler goes with its coroutine. (A handler that refers to its own coroutine does not keep it alive, since the
@@ -15,6 +15,8 @@ use std::ffi::{CStr, c_int, c_void};
 static KEY: u8 = 0;
 /// Where the table holds the main state's handler. (5.1 and LuaJIT cannot push the main state from a coroutine.)
 const MAIN: sys::lua_Integer = 1;
+/// Where it notes that `mtint` is in use.
+const MTINT: sys::lua_Integer = 2;
 
 const INTERRUPTED: &CStr = c"mtint.error.interrupted";
 /// In a state that knows nothing of `mtint`.
@@ -24,33 +26,90 @@ fn key() -> *const c_void {
     (&raw const KEY).cast()
 }
 
-/// Makes the table. From then on an interrupt without a handler is an error of `mtint`.
+/// From now on an interrupt without a handler is an error of `mtint`.
 ///
 /// # Safety
-/// In a C function, with three free slots. May raise.
-pub unsafe fn make_table(l: *mut lua_State) {
+/// In a C function, with four free slots. May raise.
+pub unsafe fn for_mtint(l: *mut lua_State) {
     // SAFETY: by the caller.
     unsafe {
+        push_table(l);
+        sys::lua_pushboolean(l, 1);
+        sys::lua_rawseti(l, -2, MTINT);
+        sys::lua_settop(l, -2);
+    }
+}
+
+/// Pushes the table, a new one if there is none.
+unsafe fn push_table(l: *mut lua_State) {
+    // SAFETY: as `for_mtint`.
+    unsafe {
         if sys::lua_rawgetp(l, sys::LUA_REGISTRYINDEX, key()) != sys::LUA_TTABLE {
-            sys::lua_createtable(l, 1, 0);
+            sys::lua_settop(l, -2);
+            sys::lua_createtable(l, 2, 0);
             sys::lua_createtable(l, 0, 1);
             sys::lua_pushstring(l, c"k".as_ptr());
             sys::lua_setfield(l, -2, c"__mode".as_ptr());
             sys::lua_setmetatable(l, -2);
+            sys::lua_pushvalue(l, -1);
             sys::lua_rawsetp(l, sys::LUA_REGISTRYINDEX, key());
         }
-        sys::lua_settop(l, -2);
+    }
+}
+
+/// The arguments `([co,] func|nil)` of a function that sets a handler: the index of the coroutine, 0 for the running one, and that of the
+/// handler.
+///
+/// # Safety
+/// In a C function that Lua has called. Raises `bad argument`.
+pub unsafe fn arguments(l: *mut lua_State) -> (c_int, c_int) {
+    // SAFETY: by the caller.
+    unsafe {
+        let first = sys::lua_type(l, 1);
+        // A nil in front of something else stands for the running coroutine; a nil alone is the handler.
+        let with_co = first == sys::LUA_TTHREAD || first == sys::LUA_TNIL && sys::lua_gettop(l) > 1;
+        let handler = if with_co { 2 } else { 1 };
+        sys::luaL_checkany(l, handler);
+        if sys::lua_type(l, handler) != sys::LUA_TNIL {
+            sys::luaL_checktype(l, handler, sys::LUA_TFUNCTION);
+        }
+        (if first == sys::LUA_TTHREAD { 1 } else { 0 }, handler)
+    }
+}
+
+/// Pushes the handler of the coroutine at index `thread`, or of the running one, or nil.
+///
+/// # Safety
+/// As [`set`].
+pub unsafe fn push(l: *mut lua_State, guest: Guest, thread: c_int) {
+    // SAFETY: by the caller.
+    unsafe {
+        push_table(l);
+        let co = match thread {
+            0 => l,
+            _ => sys::lua_tothread(l, thread),
+        };
+        if co == guest.main() {
+            sys::lua_rawgeti(l, -1, MAIN);
+        } else {
+            match thread {
+                0 => _ = sys::lua_pushthread(l),
+                _ => sys::lua_pushvalue(l, thread),
+            }
+            sys::lua_rawget(l, -2);
+        }
+        sys::lua_remove(l, -2);
     }
 }
 
 /// Sets the handler of a coroutine: the function or nil at index `handler`. `thread` is the index of the coroutine; 0: the running one.
 ///
 /// # Safety
-/// In a C function, with three free slots, after [`make_table`]. `guest` is the state, attached. May raise.
+/// In a C function, with seven free slots. `guest` is the state, attached. May raise.
 pub unsafe fn set(l: *mut lua_State, guest: Guest, thread: c_int, handler: c_int) {
     // SAFETY: by the caller.
     unsafe {
-        sys::lua_rawgetp(l, sys::LUA_REGISTRYINDEX, key());
+        push_table(l);
         let co = if thread == 0 {
             l
         } else {
@@ -81,7 +140,10 @@ pub unsafe extern "C-unwind" fn interrupted(l: *mut lua_State, who: *mut lua_Sta
     unsafe {
         let mut message = INTERRUPTED_PLAINLY;
         if sys::lua_rawgetp(l, sys::LUA_REGISTRYINDEX, key()) == sys::LUA_TTABLE {
-            message = INTERRUPTED;
+            if sys::lua_rawgeti(l, -1, MTINT) == sys::LUA_TBOOLEAN {
+                message = INTERRUPTED;
+            }
+            sys::lua_settop(l, -2);
             if push_handler(l, who) == sys::LUA_TFUNCTION {
                 sys::lua_call(l, 0, 0);
                 sys::lua_settop(l, -2);
@@ -112,7 +174,7 @@ unsafe fn push_handler(l: *mut lua_State, who: *mut lua_State) -> c_int {
 
 /// Pushes `file:line: `, as `luaL_where` does. In a hook level 0 is the function that was interrupted; when that is a C function
 /// which is about to return, the line of its caller reads best.
-unsafe fn push_position(l: *mut lua_State) {
+pub unsafe fn push_position(l: *mut lua_State) {
     // SAFETY: as `interrupted`.
     unsafe {
         let mut ar: lua_Debug = std::mem::zeroed();

@@ -5,7 +5,7 @@ use crate::attach::{attached, guest};
 use crate::compat::push_whole;
 use crate::table::{set_functions, set_string};
 use crate::text::Text;
-use crate::{call, stop};
+use crate::{call, handlers, stop};
 use leash::sys::{self, lua_State};
 use leash::{How, Jit};
 use std::ffi::{CStr, c_int};
@@ -27,7 +27,7 @@ pub unsafe fn open(l: *mut lua_State) -> c_int {
     unsafe {
         attached(l);
         stop::make_class(l);
-        sys::lua_createtable(l, 0, 6);
+        sys::lua_createtable(l, 0, 7);
         call::push(l);
         sys::lua_setfield(l, -2, c"call".as_ptr());
         set_functions(
@@ -36,6 +36,7 @@ pub unsafe fn open(l: *mut lua_State) -> c_int {
                 (c"reason", stop::reason),
                 (c"id", id),
                 (c"interrupt", interrupt),
+                (c"on_interrupt", on_interrupt),
                 (c"info", info),
             ],
         );
@@ -63,6 +64,18 @@ unsafe extern "C-unwind" fn interrupt(l: *mut lua_State) -> c_int {
     unsafe {
         let id = args::id(l, 1);
         sys::lua_pushboolean(l, leash::interrupt(id, How::Once).into());
+    }
+    1
+}
+
+/// `leash.on_interrupt([co,] f | nil)`
+unsafe extern "C-unwind" fn on_interrupt(l: *mut lua_State) -> c_int {
+    // SAFETY: as `id`.
+    unsafe {
+        let (thread, handler) = handlers::arguments(l);
+        let guest = guest(l);
+        handlers::push(l, guest, thread);
+        handlers::set(l, guest, thread, handler);
     }
     1
 }

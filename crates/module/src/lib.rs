@@ -1,4 +1,4 @@
-//! The Lua modules `leash`, `mtint` and `corowatch`, in one shared library.
+//! The Lua modules `leash`, `leash.ctrlc`, `mtint` and `corowatch`, in one shared library.
 //!
 //! One library, so that all three share the engine: one timer thread, one table of ids, one signal handler. `require "leash"` loads
 //! it and calls [`luaopen_leash`]. `require "leash.mtint"` finds no file of that name; Lua's all-in-one loader then looks for the root
@@ -17,6 +17,7 @@ mod attach;
 mod call;
 mod compat;
 mod corowatch;
+mod ctrlc;
 mod handlers;
 mod leash_module;
 mod limits;
@@ -56,4 +57,14 @@ pub unsafe extern "C-unwind" fn luaopen_leash_mtint(l: *mut lua_State) -> c_int 
 pub unsafe extern "C-unwind" fn luaopen_leash_corowatch(l: *mut lua_State) -> c_int {
     // SAFETY: by the caller.
     unsafe { corowatch::open(l) }
+}
+
+/// `require "leash.ctrlc"`.
+///
+/// # Safety
+/// Called by Lua, as a C function.
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn luaopen_leash_ctrlc(l: *mut lua_State) -> c_int {
+    // SAFETY: by the caller.
+    unsafe { ctrlc::open(l) }
 }

@@ -34,7 +34,7 @@ pub unsafe fn open(l: *mut lua_State) -> c_int {
     // SAFETY: by the caller.
     unsafe {
         attached(l);
-        handlers::make_table(l);
+        handlers::for_mtint(l);
         interruptible::make_class(l);
         sys::lua_createtable(l, 0, 7);
         set_functions(
@@ -99,15 +99,7 @@ unsafe extern "C-unwind" fn id(l: *mut lua_State) -> c_int {
 unsafe extern "C-unwind" fn sethook(l: *mut lua_State) -> c_int {
     // SAFETY: as `id`.
     unsafe {
-        let first = sys::lua_type(l, 1);
-        // A nil in front of something else stands for the running coroutine; a nil alone is the handler.
-        let with_co = first == sys::LUA_TTHREAD || first == sys::LUA_TNIL && sys::lua_gettop(l) > 1;
-        let handler = if with_co { 2 } else { 1 };
-        sys::luaL_checkany(l, handler);
-        if sys::lua_type(l, handler) != sys::LUA_TNIL {
-            sys::luaL_checktype(l, handler, sys::LUA_TFUNCTION);
-        }
-        let thread = if first == sys::LUA_TTHREAD { 1 } else { 0 };
+        let (thread, handler) = handlers::arguments(l);
         let co = if thread == 1 {
             sys::lua_tothread(l, 1)
         } else {

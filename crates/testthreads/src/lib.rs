@@ -10,6 +10,8 @@
 //! | `mtmsg.newbuffer()`, `mtmsg.buffer(id)`, `mtmsg.sleep(seconds)` | `mtmsg.rs` |
 //! | `buffer:id()`, `buffer:addmsg(...)`, `buffer:nextmsg([seconds])` | `mtmsg.rs` |
 //!
+//! `require "testsignals"` stands in for a host that handles Ctrl-C (`signals.rs`).
+//!
 //! One shared object holds both. It is found when it lies in a folder of `package.cpath` under the names `llthreads2.so` (Lua
 //! looks for `luaopen_llthreads2_ex` in the file of the root module) and `mtmsg.so`: two links, or two copies. Two copies are
 //! two libraries in the process, and that is fine: the only state that belongs to the process, the table of buffers, is used
@@ -32,6 +34,7 @@ mod child;
 mod llthreads;
 mod mtmsg;
 mod object;
+mod signals;
 mod value;
 
 /// A function and its name in Lua.
@@ -60,6 +63,17 @@ unsafe fn push_functions(l: *mut lua_State, functions: &[Function]) {
 pub unsafe extern "C-unwind" fn luaopen_llthreads2_ex(l: *mut lua_State) -> c_int {
     // SAFETY: by the caller.
     unsafe { push_functions(l, llthreads::FUNCTIONS) };
+    1
+}
+
+/// `require "testsignals"`.
+///
+/// # Safety
+/// Called by Lua.
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn luaopen_testsignals(l: *mut lua_State) -> c_int {
+    // SAFETY: by the caller.
+    unsafe { push_functions(l, signals::FUNCTIONS) };
     1
 }
 
