@@ -92,22 +92,6 @@ impl State {
         }
     }
 
-    /// Compiled code is not entered from now on: it counts no instructions. Compiled code that called us goes on in the
-    /// interpreter.
-    pub fn interpret_only(&self) {
-        // SAFETY: the state is live, on this thread.
-        unsafe { sys::interpret_only(self.main.get()) };
-        self.interpreted.set(true);
-    }
-
-    /// Undoes [`interpret_only`](State::interpret_only).
-    pub fn compile_again(&self) {
-        if self.interpreted.replace(false) {
-            // SAFETY: the state is live, on this thread.
-            unsafe { sys::compile_again(self.main.get()) };
-        }
-    }
-
     fn publish_clock(&self) {
         let clock = ThreadClock::current().to_bits();
         self.record().cpu_clock.store(clock, Ordering::Relaxed);

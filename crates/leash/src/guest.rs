@@ -93,6 +93,7 @@ impl Guest {
 
     /// What to call when the state is told to [break off](Handle::break_off) what it runs; with the coroutine that runs, twice.
     pub fn on_break(&self, f: InterruptFn) {
+        self.state().stay_reachable();
         self.state().on_break.set(Some(f));
     }
 
@@ -111,6 +112,7 @@ impl Guest {
     /// `co` is a live coroutine of this state.
     pub unsafe fn id(&self, co: *mut lua_State) -> Option<u64> {
         let state = self.state();
+        state.stay_reachable();
         if !sys::HOOK_PER_COROUTINE && co != state.main.get() && !state.coroutines.insert(co) {
             return None; // LuaJIT: only those that have ids, or are watched, are in the set
         }

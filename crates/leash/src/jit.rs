@@ -386,9 +386,16 @@ mod imp {
         }
     }
 
-    /// Whether an endless compiled loop in a state of its own is stopped. (It is not quite endless: if the trial fails it must end.) None if
-    /// that cannot be tried now, for want of memory or since somebody else uses the profiler.
+    /// On a machine that is busy the loop may be over before anybody comes to stop it, which says nothing.
+    const ATTEMPTS: u32 = 20;
+
     fn trial() -> Option<bool> {
+        (0..ATTEMPTS).find_map(|_| attempt()).unwrap_or(None)
+    }
+
+    /// Whether an endless compiled loop in a state of its own is stopped. (It is not quite endless: if the trial fails it must end.) `Some(None)`
+    /// if that cannot be tried now, for want of memory or since somebody else uses the profiler; none if it has not been tried.
+    fn attempt() -> Option<Option<bool>> {
         let code = c"local n = 0 for i = 1, 3e7 do n = n + i end return n";
         let question = c"return require('jit.util').traceinfo(1) ~= nil";
         let limits = Limits::new().timeout(Duration::from_micros(300));
@@ -396,11 +403,11 @@ mod imp {
         unsafe {
             let l = sys::luaL_newstate();
             if l.is_null() {
-                return None;
+                return Some(None);
             }
             let Ok(vm) = attach_state(l) else {
                 sys::lua_close(l);
-                return None;
+                return Some(None);
             };
             let guarded = vm.state().jit.get() == Jit::Guarded;
             let load = |code: &std::ffi::CStr| sys::luaL_loadstring(l, code.as_ptr()) == 0;
@@ -411,9 +418,10 @@ mod imp {
                 && load(question)
                 && sys::lua_pcall(l, 0, 1, 0) == 0
                 && sys::lua_toboolean(l, -1) != 0;
+            let tried = good || !guarded || vm.state().record().was_walked();
             drop(vm);
             sys::lua_close(l);
-            guarded.then_some(good)
+            tried.then(|| guarded.then_some(good))
         }
     }
 }

@@ -14,6 +14,7 @@
 mod alloc;
 mod boundary;
 mod call;
+mod compiler;
 mod coroutines;
 mod guest;
 mod home;
@@ -22,6 +23,8 @@ mod hookless;
 mod hookmask;
 mod jit;
 mod layout;
+#[cfg(feature = "luajit")]
+mod library;
 mod limits;
 #[cfg(any(feature = "lua51", feature = "luajit"))]
 mod mainstate;

@@ -11,6 +11,7 @@
 
 use crate::hook::state_of;
 use crate::jit::{self, Jit};
+use crate::library;
 use crate::sys::{self, lua_State};
 use std::ffi::{CStr, c_int};
 use std::ptr;
@@ -34,44 +35,14 @@ pub unsafe fn wrap(l: *mut lua_State) {
 unsafe extern "C-unwind" fn install(l: *mut lua_State) -> c_int {
     // SAFETY: a C function has LUA_MINSTACK free slots. Fields are read and written without metamethods.
     unsafe {
-        if get(l, c"_LOADED") {
-            sys::lua_pushstring(l, NAME.as_ptr());
-            sys::lua_rawget(l, -2);
-            patch(l);
-        }
+        library::loaded(l, NAME);
+        patch(l);
         sys::lua_settop(l, 0);
-        if get(l, c"_PRELOAD") {
-            replace(l, NAME, open);
+        if library::registered(l, c"_PRELOAD") {
+            library::replace(l, NAME, open);
         }
     }
     0
-}
-
-/// Pushes a table of the registry. False if it is not there.
-unsafe fn get(l: *mut lua_State, name: &CStr) -> bool {
-    // SAFETY: by the caller: free slots.
-    unsafe {
-        sys::lua_pushstring(l, name.as_ptr());
-        sys::lua_rawget(l, sys::LUA_REGISTRYINDEX);
-        sys::lua_type(l, -1) == sys::LUA_TTABLE
-    }
-}
-
-/// Replaces a function in the table on top of the stack by one that has it as its upvalue.
-unsafe fn replace(l: *mut lua_State, name: &CStr, f: sys::lua_CFunction) {
-    // SAFETY: by the caller: a table, and free slots.
-    unsafe {
-        sys::lua_pushstring(l, name.as_ptr());
-        sys::lua_pushstring(l, name.as_ptr());
-        sys::lua_rawget(l, -3);
-        let now = sys::lua_tocfunction(l, -1).map(|f| f as usize);
-        if now.is_some_and(|now| now != f as usize) {
-            sys::lua_pushcclosure(l, f, 1);
-            sys::lua_rawset(l, -3);
-        } else {
-            sys::lua_settop(l, -3);
-        }
-    }
 }
 
 /// Wraps the functions of the library that is on top of the stack.
@@ -79,22 +50,8 @@ unsafe fn patch(l: *mut lua_State) {
     // SAFETY: by the caller: a value, and free slots.
     unsafe {
         if sys::lua_type(l, -1) == sys::LUA_TTABLE {
-            replace(l, c"start", start);
-            replace(l, c"stop", stop);
-        }
-    }
-}
-
-/// Calls the function that is wrapped with all arguments; leaves its results, or raises its error after `failed`.
-unsafe fn original(l: *mut lua_State, results: c_int, failed: impl FnOnce()) {
-    // SAFETY: the upvalue is a function, by `replace`.
-    unsafe {
-        let arguments = sys::lua_gettop(l);
-        sys::lua_pushvalue(l, sys::lua_upvalueindex(1));
-        sys::lua_insert(l, 1);
-        if sys::lua_pcall(l, arguments, results, 0) != 0 {
-            failed();
-            sys::lua_error(l);
+            library::replace(l, c"start", start);
+            library::replace(l, c"stop", stop);
         }
     }
 }
@@ -103,7 +60,7 @@ unsafe fn original(l: *mut lua_State, results: c_int, failed: impl FnOnce()) {
 unsafe extern "C-unwind" fn open(l: *mut lua_State) -> c_int {
     // SAFETY: a C function that Lua has called.
     unsafe {
-        original(l, 1, || {});
+        library::original(l, 1, || {});
         patch(l);
     }
     1
@@ -114,7 +71,7 @@ unsafe extern "C-unwind" fn start(l: *mut lua_State) -> c_int {
     // SAFETY: a C function that Lua has called. The state is on this thread.
     unsafe {
         let Some(state) = state_of(l).filter(|s| s.jit.get() == Jit::Guarded) else {
-            original(l, 0, || {});
+            library::original(l, 0, || {});
             return 0;
         };
         if sys::lua_type(l, 1) == sys::LUA_TSTRING {
@@ -124,7 +81,7 @@ unsafe extern "C-unwind" fn start(l: *mut lua_State) -> c_int {
         }
         jit::take_back(state); // starting again means stopping first
         jit::lend(state);
-        original(l, 0, || jit::take_back(state));
+        library::original(l, 0, || jit::take_back(state));
     }
     0
 }
@@ -133,7 +90,7 @@ unsafe extern "C-unwind" fn start(l: *mut lua_State) -> c_int {
 unsafe extern "C-unwind" fn stop(l: *mut lua_State) -> c_int {
     // SAFETY: as in `start`.
     unsafe {
-        original(l, 0, || {});
+        library::original(l, 0, || {});
         if let Some(state) = state_of(l) {
             jit::take_back(state);
         }

@@ -93,6 +93,10 @@ pub struct State {
     pub jit: Cell<Jit>,
     /// LuaJIT: we have turned the compiler off.
     pub interpreted: Cell<bool>,
+    /// And it stays off.
+    pub stays_interpreted: Cell<bool>,
+    /// It was on before.
+    pub compiles_later: Cell<bool>,
     /// [`crate::Vm::close`] is at work.
     pub closing: Cell<bool>,
     /// What to call when a watch is due.
@@ -149,6 +153,8 @@ impl State {
             last_watched: Cell::new((ptr::null_mut(), ptr::null())),
             jit: Cell::new(Jit::default()),
             interpreted: Cell::new(false),
+            stays_interpreted: Cell::new(false),
+            compiles_later: Cell::new(true),
             closing: Cell::new(false),
             on_watch: Cell::new(None),
             on_interrupt: Cell::new(None),

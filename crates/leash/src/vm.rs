@@ -138,9 +138,12 @@ impl Vm {
             self.state().interpret_only();
         }
         #[cfg(feature = "luajit")]
-        if self.jit() == Jit::Guarded {
-            // SAFETY: by the caller.
-            unsafe { crate::profile::wrap(self.state().main.get()) };
+        // SAFETY: by the caller.
+        unsafe {
+            crate::compiler::wrap(self.state().main.get());
+            if self.jit() == Jit::Guarded {
+                crate::profile::wrap(self.state().main.get());
+            }
         }
     }
 
@@ -216,6 +219,7 @@ impl Drop for Vm {
                 hookless::uproot(main);
                 state.unwrap_allocator();
                 jit::unguard(state, true);
+                state.stays_interpreted.set(false);
                 state.compile_again();
             }
             state.main_is_gone();
@@ -311,7 +315,11 @@ pub(crate) unsafe fn attach_state(l: *mut lua_State) -> Result<Vm, AttachError> 
         return Err(AttachError::Lua(message)); // dropping `vm` detaches
     }
     // SAFETY: attached, on this thread.
-    unsafe { jit::guard(vm.state()) };
+    unsafe {
+        #[cfg(feature = "luajit")]
+        crate::compiler::wrap(vm.state().main.get());
+        jit::guard(vm.state());
+    }
     Ok(vm)
 }
 

@@ -130,6 +130,7 @@ impl Guest {
     /// `co` is a live coroutine of this state.
     pub unsafe fn watch(&self, co: *mut lua_State, limits: &Watch, key: u64, note: &[u8]) -> bool {
         let state = self.state();
+        state.stay_reachable();
         if !sys::HOOK_PER_COROUTINE && co != state.main.get() && !state.coroutines.insert(co) {
             return false; // LuaJIT: only those that are watched are in the set
         }

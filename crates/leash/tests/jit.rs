@@ -303,6 +303,32 @@ fn instructions_are_counted_and_the_compiler_comes_back() {
     assert_eq!(lua.ok("return tostring(jit.status())"), "true");
 }
 
+#[test]
+fn a_compiler_that_the_host_has_switched_off_stays_off() {
+    let lua = Lua::new();
+    let limits = Limits::new().instructions(1_000_000);
+    for (switch, status) in [("off", "false"), ("on", "true"), ("off", "false")] {
+        lua.ok(&format!("jit.{switch}()"));
+        for _ in 0..2 {
+            let stop = lua.run("while true do end", &limits).unwrap_err();
+            assert_eq!(stop.reason, Reason::Instructions);
+            assert_eq!(lua.ok("return tostring(jit.status())"), status);
+        }
+    }
+    // And what the script itself wants.
+    // SAFETY: the state runs on this thread.
+    unsafe { lua.vm().libraries_are_open() };
+    let fine = "local function f() jit.off(true) jit.on(true, true) end f() jit.off(f) jit.on(f, true) return 'fine'";
+    assert_eq!(lua.ok(fine), "fine");
+    let wrong = lua.run("jit.off(false)", &Limits::new()).unwrap();
+    assert!(wrong.unwrap_err().contains("bad argument"));
+    for (switch, status) in [("on", "true"), ("off", "false"), ("on", "true")] {
+        let code = format!("jit.{switch}() return tostring(jit.status())");
+        assert_eq!(lua.run(&code, &limits).unwrap().unwrap(), "false");
+        assert_eq!(lua.ok("return tostring(jit.status())"), status);
+    }
+}
+
 /// Runs the test of this name in a process of its own, once, and says whether this is it. The profiler belongs to the process.
 fn alone(test: &str) -> bool {
     if std::env::var_os("LEASH_ALONE").is_some() {

@@ -1,0 +1,180 @@
+//! LuaJIT: the compiler, off and on again.
+//!
+//! Compiled code counts no instructions, and where it has no guards ([`crate::jit`]) it cannot be stopped at all. There it is switched off
+//! for the state, and what has been compiled is thrown away, until the last call that needs it so is over; for good, once somebody may interrupt
+//! a state without guards by its id, or watches its coroutines.
+//!
+//! **As it was.** A host may have switched the compiler off itself: then it stays off. LuaJIT's C API does not tell whether it is on, but
+//! `jit.status` does, which is kept in the registry from when the library was first seen. If there is none, it counts as on.
+//!
+//! **The script** may switch it on again, by `jit.on()`. So that is wrapped: it does what it does, then the compiler goes off again, and the script's wish
+//! comes true when the call is over. A copy that was taken before the attach is the plain one. Where code has guards, the count hook notices (`hook`, "marked"); on a LuaJIT
+//! without them such a script outlives its limit, and `leash.info().jit` says `interpreted`.
+
+use crate::jit::Jit;
+use crate::state::State;
+use crate::sys;
+
+#[cfg(feature = "luajit")]
+use imp::is_on;
+#[cfg(feature = "luajit")]
+pub use imp::wrap;
+
+impl State {
+    /// Compiled code is not entered from now on. Compiled code that called us goes on in the interpreter.
+    pub fn interpret_only(&self) {
+        let main = self.main.get();
+        if !self.interpreted.replace(true) {
+            // SAFETY: the state is live, on this thread.
+            self.compiles_later.set(unsafe { is_on(main) });
+        }
+        // SAFETY: as above; not on a trace, for a C function or the hook is running.
+        unsafe { sys::interpret_only(main) };
+    }
+
+    /// Code of this state may be interrupted at any time from now on. Where compiled code has no guards, it is not entered any more.
+    pub fn stay_reachable(&self) {
+        if self.jit.get() == Jit::Interpreted && !self.stays_interpreted.replace(true) {
+            self.interpret_only();
+        }
+    }
+
+    /// Undoes [`interpret_only`](State::interpret_only).
+    pub fn compile_again(&self) {
+        if self.stays_interpreted.get() {
+            return;
+        }
+        if self.interpreted.replace(false) && self.compiles_later.get() {
+            // SAFETY: the state is live, on this thread.
+            unsafe { sys::compile_again(self.main.get()) };
+        }
+    }
+}
+
+/// Other engines have no compiler.
+///
+/// # Safety
+/// None is needed.
+#[cfg(not(feature = "luajit"))]
+unsafe fn is_on(_: *mut sys::lua_State) -> bool {
+    true
+}
+
+#[cfg(feature = "luajit")]
+mod imp {
+    use crate::hook::state_of;
+    use crate::library;
+    use crate::sys::{self, lua_State};
+    use std::ffi::{c_int, c_void};
+    use std::ptr;
+
+    /// Its address is the key of `jit.status` in the registry.
+    static STATUS: u8 = 0;
+
+    /// Whether the compiler is on.
+    ///
+    /// # Safety
+    /// `l` is a live state on its own thread, not in a signal handler. (In a hook it is not asked: the compiler is off already.)
+    pub unsafe fn is_on(l: *mut lua_State) -> bool {
+        let mut on = true;
+        // SAFETY: by the caller; `ask` takes a bool.
+        unsafe {
+            if sys::lua_checkstack(l, 5) != 0
+                && sys::protected(l, ask, (&raw mut on).cast::<c_void>()) != 0
+            {
+                sys::lua_settop(l, -2);
+            }
+        }
+        on
+    }
+
+    /// **longjmp**, as all below.
+    unsafe extern "C-unwind" fn ask(l: *mut lua_State) -> c_int {
+        // SAFETY: a C function, with free slots, and a bool that outlives the call.
+        unsafe {
+            let on = sys::lua_touserdata(l, 1).cast::<bool>();
+            let kept = sys::lua_rawgetp(l, sys::LUA_REGISTRYINDEX, (&raw const STATUS).cast());
+            if kept != sys::LUA_TFUNCTION && library::loaded(l, c"jit") {
+                sys::lua_pushstring(l, c"status".as_ptr());
+                sys::lua_rawget(l, -2);
+            }
+            if sys::lua_iscfunction(l, -1) != 0 {
+                sys::lua_call(l, 0, 1);
+                *on = sys::lua_toboolean(l, -1) != 0;
+            }
+        }
+        0
+    }
+
+    /// Keeps `jit.status`, and wraps `jit.on`. What fails for lack of memory is left out.
+    ///
+    /// # Safety
+    /// `l` is a live state on its own thread with free stack, not in a signal handler.
+    pub unsafe fn wrap(l: *mut lua_State) {
+        // SAFETY: by the caller; `install` takes nothing.
+        unsafe {
+            if sys::protected(l, install, ptr::null_mut()) != 0 {
+                sys::lua_settop(l, -2);
+            }
+        }
+    }
+
+    unsafe extern "C-unwind" fn install(l: *mut lua_State) -> c_int {
+        // SAFETY: a C function has LUA_MINSTACK free slots. Fields are read and written without metamethods.
+        unsafe {
+            if !library::loaded(l, c"jit") {
+                return 0;
+            }
+            sys::lua_pushstring(l, c"status".as_ptr());
+            sys::lua_rawget(l, -2);
+            let known = sys::lua_rawgetp(l, sys::LUA_REGISTRYINDEX, (&raw const STATUS).cast());
+            sys::lua_settop(l, -2);
+            if known == sys::LUA_TNIL && sys::lua_iscfunction(l, -1) != 0 {
+                sys::lua_rawsetp(l, sys::LUA_REGISTRYINDEX, (&raw const STATUS).cast());
+            } else {
+                sys::lua_settop(l, -2);
+            }
+            library::replace(l, c"on", on);
+            library::replace(l, c"off", off);
+        }
+        0
+    }
+
+    /// In the place of `jit.on`.
+    unsafe extern "C-unwind" fn on(l: *mut lua_State) -> c_int {
+        // SAFETY: a C function that Lua has called.
+        unsafe { switch(l, true) };
+        0
+    }
+
+    /// In the place of `jit.off`.
+    unsafe extern "C-unwind" fn off(l: *mut lua_State) -> c_int {
+        // SAFETY: as `on`.
+        unsafe { switch(l, false) };
+        0
+    }
+
+    /// Where the compiler has to be off, what the script wants comes true later.
+    unsafe fn switch(l: *mut lua_State, on: bool) {
+        // SAFETY: in a C function that Lua has called.
+        unsafe {
+            let all = sys::lua_isnoneornil(l, 1) != 0; // not one function
+            if sys::lua_type(l, 1) == sys::LUA_TBOOLEAN && sys::lua_toboolean(l, 1) != 0 {
+                // The function that calls: to the plain one that would be this one.
+                let mut ar = std::mem::zeroed();
+                if sys::lua_getstack(l, 1, &mut ar) != 0
+                    && sys::lua_getinfo(l, c"f".as_ptr(), &mut ar) != 0
+                {
+                    sys::lua_replace(l, 1);
+                }
+            }
+            library::original(l, 0, || {});
+            if let Some(state) = state_of(l).filter(|s| s.interpreted.get()) {
+                if all {
+                    state.compiles_later.set(on);
+                }
+                state.interpret_only();
+            }
+        }
+    }
+}
