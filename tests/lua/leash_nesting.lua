@@ -194,16 +194,33 @@ clean_test("around require, load and their kind", function()
 end)
 
 clean_test("in a finalizer", function()
-  local result
-  local function finalizer() result = { leash.call(SHORT, spin) } end
-  if newproxy then
-    getmetatable(newproxy(true)).__gc = finalizer
-  else
-    setmetatable({}, { __gc = finalizer })
+  local function finalized(limits)
+    local result
+    local function finalizer() result = { leash.call(limits, spin) } end
+    if newproxy then
+      getmetatable(newproxy(true)).__gc = finalizer
+    else
+      setmetatable({}, { __gc = finalizer })
+    end
+    collectgarbage()
+    collectgarbage()
+    return unpack(result)
   end
-  collectgarbage()
-  collectgarbage()
-  stopped("timeout", unpack(result))
+  local function told(fine, message)
+    equal(fine, false)
+    contains(message, "cannot be limited in a finalizer")
+  end
+  -- LuaJIT: where code has to run interpreted, that cannot be arranged in a finalizer.
+  if leash.info().jit == "interpreted" then
+    told(finalized(SHORT))
+  else
+    stopped("timeout", finalized(SHORT))
+  end
+  if jit then
+    told(finalized { instructions = 1e6 })
+  else
+    stopped("instructions", finalized { instructions = 1e6 })
+  end
 end)
 
 clean_test("under a watch of corowatch, and the other way round", function()

@@ -53,9 +53,6 @@ impl State {
         } else if scope.cpu_until != u64::MAX {
             self.publish_clock();
         }
-        if scope.budget.get().is_some() || self.jit.get() == Jit::Interpreted {
-            self.interpret_only();
-        }
         self.memory.begin();
         self.scope_state.set(l);
         self.rehooking.set(true);

@@ -61,6 +61,19 @@ impl State {
             }
             return Ok(sys::LUA_ERRRUN);
         }
+        // SAFETY: by the caller: `l` runs on this thread.
+        if scope.must_be_interpreted(self) && !unsafe { self.interpret_meanwhile(l) } {
+            // SAFETY: as above.
+            unsafe {
+                sys::lua_settop(l, base);
+                sys::lua_pushstring(
+                    l,
+                    c"this call cannot be limited in a finalizer, where LuaJIT's compiler cannot be switched off"
+                        .as_ptr(),
+                );
+            }
+            return Ok(sys::LUA_ERRRUN);
+        }
         // SAFETY: stays in place until the state goes.
         let scope = unsafe { &*self.scopes.put(scope) };
         // SAFETY: `l` runs on this thread.

@@ -11,7 +11,7 @@
 //! comes true when the call is over. A copy that was taken before the attach is the plain one. Where code has guards, the count hook notices (`hook`, "marked"); on a LuaJIT
 //! without them such a script outlives its limit, and `leash.info().jit` says `interpreted`.
 
-use crate::jit::Jit;
+use crate::jit::{self, Jit};
 use crate::state::State;
 use crate::sys;
 
@@ -21,21 +21,36 @@ use imp::is_on;
 pub use imp::wrap;
 
 impl State {
-    /// Compiled code is not entered from now on. Compiled code that called us goes on in the interpreter.
+    /// Compiled code is not entered from now on. Compiled code that called us goes on in the interpreter. Nothing happens in a finalizer,
+    /// where LuaJIT does not allow it: compiled code that set the collector off would go on in memory that is no more.
     pub fn interpret_only(&self) {
-        let main = self.main.get();
-        if !self.interpreted.replace(true) {
-            // SAFETY: the state is live, on this thread.
-            self.compiles_later.set(unsafe { is_on(main) });
+        if !jit::in_finalizer(self) {
+            self.interpreted.set(true);
+            // SAFETY: the state is live, on this thread; not on a trace, for a C function or the hook is running.
+            unsafe { sys::interpret_only(self.main.get()) };
         }
-        // SAFETY: as above; not on a trace, for a C function or the hook is running.
-        unsafe { sys::interpret_only(main) };
+    }
+
+    /// The same, until [`compile_again`](State::compile_again), for a call that begins in `l`. False in a finalizer, unless that is in force
+    /// already.
+    ///
+    /// # Safety
+    /// `l` runs on this thread, outside a hook.
+    pub unsafe fn interpret_meanwhile(&self, l: *mut sys::lua_State) -> bool {
+        if self.interpreted.get() {
+            return true;
+        }
+        // SAFETY: by the caller.
+        self.compiles_later.set(unsafe { is_on(l) });
+        self.interpret_only();
+        self.interpreted.get()
     }
 
     /// Code of this state may be interrupted at any time from now on. Where compiled code has no guards, it is not entered any more.
     pub fn stay_reachable(&self) {
-        if self.jit.get() == Jit::Interpreted && !self.stays_interpreted.replace(true) {
+        if self.jit.get() == Jit::Interpreted && !self.stays_interpreted.get() {
             self.interpret_only();
+            self.stays_interpreted.set(self.interpreted.get());
         }
     }
 
@@ -74,7 +89,7 @@ mod imp {
     /// Whether the compiler is on.
     ///
     /// # Safety
-    /// `l` is a live state on its own thread, not in a signal handler. (In a hook it is not asked: the compiler is off already.)
+    /// `l` runs on this thread, outside a hook.
     pub unsafe fn is_on(l: *mut lua_State) -> bool {
         let mut on = true;
         // SAFETY: by the caller; `ask` takes a bool.

@@ -43,8 +43,8 @@ impl Guest {
         // SAFETY: by the caller. From here on the state owns the record.
         unsafe {
             let vm = attach_state(l)?;
-            if sentinel::plant(vm.state(), vm.state().main.get()) != 0 {
-                return Err(AttachError::Lua(pop_message(vm.state().main.get())));
+            if sentinel::plant(vm.state(), l) != 0 {
+                return Err(AttachError::Lua(pop_message(l)));
             }
             if vm.state().layout.get().jump.is_none() {
                 return Err(AttachError::Unknown); // nothing could ever be delivered

@@ -273,7 +273,8 @@ pub fn merge(was: SavedHook, now: SavedHook) -> SavedHook {
 /// Sees that the count hook is still on every coroutine. **Signal context**; owner thread.
 ///
 /// `debug.sethook` removes it, and what runs until it is back is not counted. So each time that it has to be put back costs
-/// what the fastest machine could have run since the last look: a script gains nothing by removing it.
+/// what the fastest machine could have run since the last look: a script gains nothing by removing it. The same for a finalizer, or a hook of
+/// the script's, in which no hook runs: what is found in one twice, with nothing counted in between, has been in there all the time.
 fn recount(state: &State) {
     state.place.clear_pending();
     state.record().request.answer(RECOUNT);
@@ -283,7 +284,9 @@ fn recount(state: &State) {
     let (mask, step) = (sys::LUA_MASKCOUNT, state.count_step());
     let now = Ticks::now();
     let last = state.recounted.replace(now);
-    let mut missing = false;
+    let was_off = state.was_off.replace(hookless::are_off(state));
+    let mut missing = was_off && state.was_off.get() && state.counts.get() == 0;
+    state.counts.set(0);
     jit::unmark(state);
     state.for_each_live(|co, entry| {
         // SAFETY: `for_each_live` passes live, initialised coroutines of this state.
@@ -377,6 +380,7 @@ unsafe extern "C-unwind" fn hook(l: *mut lua_State, ar: *mut lua_Debug) {
         if marked {
             state.interpret_only(); // `recount` asks, in case the script has switched LuaJIT's compiler on
         }
+        state.counts.set(state.counts.get().saturating_add(1));
         // SAFETY: as above.
         state.charge(i64::from(unsafe { sys::lua_gethookcount(l) }));
     }

@@ -93,6 +93,21 @@ pub unsafe fn switch_on(state: &State, co: *mut lua_State) {
     }
 }
 
+/// Whether a finalizer or a hook is running, as far as can be seen. **Signal context**; owner thread.
+pub fn are_off(state: &State) -> bool {
+    let mut off = false;
+    // SAFETY: both places were found inside the structs, and verified; `for_each_live` passes live, initialised coroutines.
+    unsafe {
+        if let Some(mask) = hookmask(state) {
+            off = mask.read_volatile() & ACTIVE != 0;
+        }
+        state.for_each_live(|co, _| {
+            off |= allowhook(state, co).is_some_and(|allow| allow.read_volatile() == 0);
+        });
+    }
+    off
+}
+
 /// The hook of `l` is about to raise an error: from here on hooks are on, also where they were off.
 ///
 /// **longjmp** on 5.1, where this may raise the error itself.

@@ -25,6 +25,9 @@ use watchdog::Ticks;
 /// `HOOK_PROFILE` in `lj_obj.h`.
 #[cfg(feature = "luajit")]
 const PROFILE: u8 = 0x80;
+/// `HOOK_GC`: a finalizer is running.
+#[cfg(feature = "luajit")]
+const COLLECTING: u8 = 0x40;
 
 /// How compiled code is made to stop.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,15 +56,15 @@ impl Jit {
 /// Makes compiled code of this state stoppable, if that can be done.
 ///
 /// # Safety
-/// The state is attached and runs on this thread, which is not in a signal handler.
-pub unsafe fn guard(state: &State) {
+/// The state is attached and runs `l` on this thread, which is not in a signal handler.
+pub unsafe fn guard(state: &State, l: *mut lua_State) {
     #[cfg(feature = "luajit")]
     // SAFETY: by the caller.
     unsafe {
-        imp::guard(state);
+        imp::guard(state, l);
     }
     #[cfg(not(feature = "luajit"))]
-    let _ = state;
+    let _ = (state, l);
 }
 
 /// The state is being detached (`alive`), or is gone.
@@ -116,6 +119,17 @@ pub fn unmark(state: &State) -> bool {
         return was & PROFILE != 0;
     }
     let _ = (state, hookless::hookmask);
+    false
+}
+
+/// Whether a finalizer of this state is running, as far as can be seen.
+pub fn in_finalizer(state: &State) -> bool {
+    #[cfg(feature = "luajit")]
+    if let Some(mask) = hookless::hookmask(state) {
+        // SAFETY: found behind the main state, which is live. Owner thread.
+        return unsafe { mask.read_volatile() } & COLLECTING != 0;
+    }
+    let _ = state;
     false
 }
 
@@ -215,7 +229,7 @@ mod imp {
         }
     }
 
-    pub unsafe fn guard(state: &State) {
+    pub unsafe fn guard(state: &State, l: *mut lua_State) {
         if state.layout.get().hookmask.is_none() || !profiler::is_there() || !tried() {
             return;
         }
@@ -232,7 +246,7 @@ mod imp {
         if owned {
             state.jit.set(Jit::Guarded);
             // SAFETY: by the caller.
-            unsafe { profile::wrap(state.main.get()) };
+            unsafe { profile::wrap(l) };
         }
     }
 

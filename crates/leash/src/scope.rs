@@ -11,6 +11,7 @@
 //! **Who stops where**: the outermost scope that is due is the one that ends; what is inside it goes with it. So a script cannot
 //! contain a stop by a call of its own, however it limits that.
 
+use crate::jit::Jit;
 use crate::limits::{Limits, Reason};
 use crate::state::State;
 use crate::sys::{self, lua_State};
@@ -52,6 +53,11 @@ pub struct Scope {
 }
 
 impl Scope {
+    /// LuaJIT: whether what runs inside must not be compiled: instructions are counted, or compiled code could not be stopped.
+    pub fn must_be_interpreted(&self, state: &State) -> bool {
+        self.budget.get().is_some() || state.jit.get() == Jit::Interpreted
+    }
+
     /// Starts the clocks of `limits` inside `outer`.
     ///
     /// # Safety

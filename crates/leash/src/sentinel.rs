@@ -25,13 +25,13 @@ fn key() -> *mut c_void {
 /// Makes the userdata. A status other than 0 is a Lua error, its object on the stack.
 ///
 /// # Safety
-/// `main` is the live main state of `state`, on this thread, with free stack.
-pub unsafe fn plant(state: &State, main: *mut lua_State) -> c_int {
+/// `l` is a coroutine of `state` that runs on this thread, with free stack.
+pub unsafe fn plant(state: &State, l: *mut lua_State) -> c_int {
     if !cfg!(feature = "luajit") {
         return 0;
     }
     // SAFETY: by the caller; `make` takes the state.
-    unsafe { sys::protected(main, make, ptr::from_ref(state).cast_mut().cast()) }
+    unsafe { sys::protected(l, make, ptr::from_ref(state).cast_mut().cast()) }
 }
 
 /// Takes the userdata away again: the state goes on without us.

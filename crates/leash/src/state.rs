@@ -61,6 +61,10 @@ pub struct State {
     pub rehooking: Cell<bool>,
     /// When the count hooks were last looked at.
     pub recounted: Cell<Ticks>,
+    /// Counts since then, and whether hooks were off.
+    pub counts: Cell<u32>,
+    /// See `counts`.
+    pub was_off: Cell<bool>,
     /// Our hook may be set somewhere.
     pub hooked: Cell<bool>,
     /// Deliveries since the hook last found nothing to stop.
@@ -137,6 +141,8 @@ impl State {
             delivered: Cell::new(false),
             rehooking: Cell::new(false),
             recounted: Cell::new(Ticks::from_nanos(0)),
+            counts: Cell::new(0),
+            was_off: Cell::new(false),
             hooked: Cell::new(false),
             unanswered: Cell::new(0),
             hookless: Hookless::default(),

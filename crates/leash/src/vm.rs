@@ -97,9 +97,8 @@ impl Vm {
         // SAFETY: by the caller.
         unsafe {
             let vm = attach_state(l)?;
-            let main = vm.state().main.get();
-            if sentinel::plant(vm.state(), main) != 0 {
-                return Err(AttachError::Lua(pop_message(main)));
+            if sentinel::plant(vm.state(), l) != 0 {
+                return Err(AttachError::Lua(pop_message(l)));
             }
             Ok(vm)
         }
@@ -195,6 +194,10 @@ impl Vm {
         // SAFETY: no scope is open.
         let scope = unsafe { Scope::new(limits, ptr::null(), main, state.memory.used.get()) };
         state.closing.set(true);
+        if scope.must_be_interpreted(state) {
+            // SAFETY: by the caller. It is not in a finalizer.
+            unsafe { state.interpret_meanwhile(main) };
+        }
         state.enter(&scope, main);
         // SAFETY: by the caller. The allocator sees the main block go (on LuaJIT, the sentinel tells).
         unsafe { sys::lua_close(main) };
@@ -317,8 +320,8 @@ pub(crate) unsafe fn attach_state(l: *mut lua_State) -> Result<Vm, AttachError> 
     // SAFETY: attached, on this thread.
     unsafe {
         #[cfg(feature = "luajit")]
-        crate::compiler::wrap(vm.state().main.get());
-        jit::guard(vm.state());
+        crate::compiler::wrap(l);
+        jit::guard(vm.state(), l);
     }
     Ok(vm)
 }

@@ -171,6 +171,25 @@ fn removing_the_count_hook_does_not_help() {
     }
 }
 
+/// No hook runs there, so nothing counts them: time does.
+#[test]
+fn instructions_run_out_in_finalizers_and_hooks() {
+    let finalizer = "local p = newproxy and newproxy(true)
+        if p then getmetatable(p).__gc = FINALIZER p = nil else setmetatable({}, {__gc = FINALIZER}) end
+        collectgarbage() collectgarbage()";
+    for code in [
+        &finalizer.replace("FINALIZER", "function() while true do end end"),
+        &finalizer.replace("FINALIZER", "function() while true do pcall(error) end end"),
+        "debug.sethook(function() while true do end end, 'l') local x = 1\n local y = 2",
+    ] {
+        let lua = Lua::new();
+        let limits = Limits::new().instructions(1_000_000).timeout(ms(20_000));
+        let stop = stopped(lua.run(&format!("{code} while true do end"), &limits));
+        assert_eq!(stop.reason, Reason::Instructions, "{code}");
+        lua.assert_healthy();
+    }
+}
+
 #[test]
 fn enough_instructions_are_enough() {
     let lua = Lua::new();
