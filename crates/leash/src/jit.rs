@@ -142,17 +142,23 @@ pub fn sweep(state: &State) {
     }
 }
 
-/// The script of this state is about to start the profiler: it gets it, if no other state is guarded.
+/// The script of this state starts the profiler: `start` does it, unless that of another state has it.
 ///
 /// # Safety
 /// As [`guard`].
 #[cfg(feature = "luajit")]
-pub unsafe fn lend(state: &State) {
+pub unsafe fn lend(state: &State, start: impl FnOnce()) {
     // SAFETY: by the caller.
-    unsafe { imp::lend(state) };
+    unsafe { imp::lend(state, start) };
 }
 
-/// The script of this state has stopped the profiler, or failed to start it.
+/// Whether the script of this state has the profiler.
+#[cfg(feature = "luajit")]
+pub fn is_lent_to(state: &State) -> bool {
+    imp::is_lent_to(state)
+}
+
+/// The script of this state has stopped the profiler, or is about to start it anew.
 ///
 /// # Safety
 /// As [`guard`].
@@ -191,7 +197,7 @@ mod imp {
     static HELPER: AtomicPtr<lua_State> = AtomicPtr::new(ptr::null_mut());
     /// It does. Read by signal handlers: the bit is set only then.
     static OWNED: AtomicBool = AtomicBool::new(false);
-    /// The state whose script owns it instead.
+    /// The state whose script owns it instead. Its callback is ours as well ([`profile`]), and minds with which state it is called.
     static LENT: AtomicPtr<State> = AtomicPtr::new(ptr::null_mut());
     /// States that are guarded.
     static GUARDED: AtomicUsize = AtomicUsize::new(0);
@@ -235,7 +241,9 @@ mod imp {
         }
         let owned = locked(|| {
             // SAFETY: the lock is held; the state is live, on this thread. No Lua error leaves these functions.
-            let owned = OWNED.load(Ordering::Relaxed) || unsafe { own() };
+            let owned = OWNED.load(Ordering::Relaxed)
+                || !LENT.load(Ordering::Relaxed).is_null()
+                || unsafe { own() };
             if owned {
                 GUARDED.fetch_add(1, Ordering::Relaxed);
                 // SAFETY: as above. It flushes what has been compiled without guards.
@@ -250,14 +258,19 @@ mod imp {
         }
     }
 
-    pub unsafe fn lend(state: &State) {
+    pub unsafe fn lend(state: &State, start: impl FnOnce()) {
         locked(|| {
-            if GUARDED.load(Ordering::Relaxed) == 1 {
+            if LENT.load(Ordering::Relaxed).is_null() {
                 LENT.store(ptr::from_ref(state).cast_mut(), Ordering::Release);
                 // SAFETY: the lock is held.
                 unsafe { disown() };
+                start();
             }
         });
+    }
+
+    pub fn is_lent_to(state: &State) -> bool {
+        ptr::eq(LENT.load(Ordering::Acquire), state)
     }
 
     pub unsafe fn take_back(state: &State) {
@@ -299,6 +312,8 @@ mod imp {
             unsafe {
                 if lent {
                     // The script goes on using the profiler; `lua_close` stops it.
+                } else if !LENT.load(Ordering::Relaxed).is_null() {
+                    // The script of another state has it. This one keeps its guards, which nobody sets off.
                 } else if alive {
                     // Line mode ends when the owner stops the profiler, so for a moment the state is the owner.
                     disown();
@@ -318,7 +333,7 @@ mod imp {
 
     pub fn mark(state: &State) {
         if state.jit.get() == Jit::Guarded
-            && (OWNED.load(Ordering::Acquire) || ptr::eq(LENT.load(Ordering::Acquire), state))
+            && (OWNED.load(Ordering::Acquire) || !LENT.load(Ordering::Acquire).is_null())
             && let Some(mask) = hookless::hookmask(state)
         {
             // SAFETY: found behind the main state, which is live. Owner thread.
@@ -375,7 +390,7 @@ mod imp {
     }
 
     /// The helper's callback: samples are none of our business.
-    unsafe extern "C" fn nothing(_: *mut c_void, _: *mut lua_State, _: c_int, _: c_int) {}
+    unsafe extern "C-unwind" fn nothing(_: *mut c_void, _: *mut lua_State, _: c_int, _: c_int) {}
 
     /// Whether the whole works in this build of LuaJIT. The first call finds out.
     fn tried() -> bool {

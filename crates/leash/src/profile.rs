@@ -3,8 +3,11 @@
 //! The script may use the profiler (`jit.profile`, `jit.p`). Two things must not happen then: its `start("f")` would switch the
 //! guards to function mode, in which a loop that calls nothing has none; and it could not start at all, since our helper owns the profiler
 //! ([`crate::jit`]). So `start` and `stop` of the library are wrapped in guarded states: `start` gets the profiler from the
-//! helper, if no other state is guarded, and asks for lines where the script asks for functions, which makes more guards and not fewer; `stop`
-//! gives it back.
+//! helper, and asks for lines where the script asks for functions, which makes more guards and not fewer; `stop` gives it back. As
+//! ever, one state of a process has the profiler at a time, and who comes second gets no samples.
+//!
+//! **The callback is ours.** LuaJIT calls it with any state that has the bit, which a delivery sets in other states as well: so it looks with which,
+//! and calls the script's function for its own alone.
 //!
 //! The library is wrapped where `require` finds it: in `package.loaded`, and in `package.preload`, from where it comes when it is first
 //! asked for. A script that has kept `start` from before the attach, or gets it back by the library `debug`, has the plain one.
@@ -12,11 +15,15 @@
 use crate::hook::state_of;
 use crate::jit::{self, Jit};
 use crate::library;
-use crate::sys::{self, lua_State};
-use std::ffi::{CStr, c_int};
+use crate::sys::{self, lua_State, profiler};
+use std::ffi::{CStr, c_int, c_void};
 use std::ptr;
 
 const NAME: &CStr = c"jit.profile";
+
+/// Their addresses are keys of the registry: the coroutine that runs the script's callback, and the callback.
+static THREAD: u8 = 0;
+static CALLBACK: u8 = 1;
 
 /// Wraps the library, if it is there. What fails for lack of memory is left out.
 ///
@@ -66,7 +73,7 @@ unsafe extern "C-unwind" fn open(l: *mut lua_State) -> c_int {
     1
 }
 
-/// In the place of `jit.profile.start`.
+/// In the place of `jit.profile.start`: does what that does, with a callback of ours.
 unsafe extern "C-unwind" fn start(l: *mut lua_State) -> c_int {
     // SAFETY: a C function that Lua has called. The state is on this thread.
     unsafe {
@@ -74,16 +81,60 @@ unsafe extern "C-unwind" fn start(l: *mut lua_State) -> c_int {
             library::original(l, 0, || {});
             return 0;
         };
-        if sys::lua_type(l, 1) == sys::LUA_TSTRING {
-            let mode = sys::lua_tostring(l, 1);
-            sys::luaL_gsub(l, mode, c"f".as_ptr(), c"l".as_ptr());
-            sys::lua_replace(l, 1);
-        }
+        let mode = sys::luaL_optlstring(l, 1, c"".as_ptr(), ptr::null_mut());
+        sys::luaL_checktype(l, 2, sys::LUA_TFUNCTION);
+        let mode = CStr::from_ptr(sys::luaL_gsub(l, mode, c"f".as_ptr(), c"l".as_ptr()));
         jit::take_back(state); // starting again means stopping first
-        jit::lend(state);
-        library::original(l, 0, || jit::take_back(state));
+        let runs_callback = sys::lua_newthread(l);
+        sys::lua_rawsetp(l, sys::LUA_REGISTRYINDEX, (&raw const THREAD).cast());
+        sys::lua_pushvalue(l, 2);
+        sys::lua_rawsetp(l, sys::LUA_REGISTRYINDEX, (&raw const CALLBACK).cast());
+        jit::lend(state, || {
+            profiler::start(l, mode, sample, runs_callback.cast());
+        });
     }
     0
+}
+
+/// Calls the script's callback. `data` is the coroutine that it runs in.
+///
+/// LuaJIT calls this with whatever state has the bit, on that state's thread, and once for each delivery of ours too, then without samples.
+unsafe extern "C-unwind" fn sample(
+    data: *mut c_void,
+    l: *mut lua_State,
+    samples: c_int,
+    what: c_int,
+) {
+    let runs_callback: *mut lua_State = data.cast();
+    // SAFETY: `l` runs here, and LuaJIT holds hooks off. The other is looked at only if `l` is of its state, and then it is anchored there, and
+    // on this thread; what is compared until then are addresses. (A state that has ended has stopped the profiler.)
+    unsafe {
+        let same = state_of(l).is_some_and(|s| jit::is_lent_to(s));
+        if samples == 0 || !same || sys::lua_checkstack(l, 1) == 0 {
+            return;
+        }
+        let to = runs_callback;
+        if sys::lua_rawgetp(to, sys::LUA_REGISTRYINDEX, (&raw const CALLBACK).cast())
+            == sys::LUA_TFUNCTION
+        {
+            let letter = what as u8;
+            sys::lua_pushthread(l);
+            sys::lua_xmove(l, to, 1);
+            sys::lua_pushinteger(to, samples as sys::lua_Integer);
+            sys::lua_pushlstring(to, (&raw const letter).cast(), 1);
+            if sys::lua_pcall(to, 3, 0, 0) != 0 {
+                // LuaJIT ends the process too: there is nobody who could be told.
+                let mut len = 0;
+                let message = sys::lua_tolstring(to, -1, &mut len);
+                let what = "the callback of jit.profile has failed: ";
+                libc::write(libc::STDERR_FILENO, what.as_ptr().cast(), what.len());
+                libc::write(libc::STDERR_FILENO, message.cast(), len);
+                libc::exit(libc::EXIT_FAILURE);
+            }
+            sys::abort_recording(to);
+        }
+        sys::lua_settop(to, 0);
+    }
 }
 
 /// In the place of `jit.profile.stop`.
@@ -93,6 +144,10 @@ unsafe extern "C-unwind" fn stop(l: *mut lua_State) -> c_int {
         library::original(l, 0, || {});
         if let Some(state) = state_of(l) {
             jit::take_back(state);
+        }
+        for key in [&raw const THREAD, &raw const CALLBACK] {
+            sys::lua_pushnil(l);
+            sys::lua_rawsetp(l, sys::LUA_REGISTRYINDEX, key.cast());
         }
     }
     0
