@@ -113,21 +113,24 @@ impl Drop for Worker {
 }
 
 /// The seconds that one repetition takes: of each turn, those of each worker. They take turns in a changing order, and each runs as
-/// many repetitions as fill a turn of the first.
+/// many repetitions as fill its turn.
 pub fn turns(workers: &mut [Worker], turns: usize) -> Result<Vec<Vec<f64>>> {
-    let mut repetitions = 1;
-    while workers[0].run(repetitions)? < TURN {
-        repetitions *= 2;
-    }
+    let mut repetitions = Vec::new();
     for worker in &mut *workers {
-        worker.run(repetitions)?; // warms up, and lets LuaJIT compile
+        let mut number = 1;
+        while worker.run(number)? < TURN {
+            number *= 2;
+        }
+        worker.run(number)?; // warms up, and lets LuaJIT compile
+        repetitions.push(number);
     }
     let mut all = Vec::new();
     for turn in 0..turns {
         let mut times = vec![0.0; workers.len()];
         for step in 0..workers.len() {
             let index = (turn + step) % workers.len();
-            times[index] = workers[index].run(repetitions)? / repetitions as f64;
+            let number = repetitions[index];
+            times[index] = workers[index].run(number)? / number as f64;
         }
         all.push(times);
     }
@@ -146,7 +149,7 @@ mod tests {
 
     #[test]
     fn workers_take_turns() {
-        // The first fills a turn with one repetition.
+        // Each fills a turn with one repetition.
         let commands = [
             "while read n; do echo 0.25; done",
             "while read n; do echo 0.5; done",
