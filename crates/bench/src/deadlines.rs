@@ -40,6 +40,7 @@ fn on_this_thread(states: usize, idle: Duration) {
         // SAFETY: a live state on this thread, which ends with the process.
         unsafe {
             let vm = Vm::attach(l).expect("it can be attached");
+            lua::require_guards(vm.jit());
             vm.libraries_are_open();
             lua::load(l, "local descend = ... descend() while true do end");
             sys::lua_pushcfunction(l, descend);

@@ -36,6 +36,7 @@ pub fn run(compiled: bool, samples: usize) {
     let l = lua::new_state();
     // SAFETY: a live state on this thread, which ends with the process.
     let guest = unsafe { Guest::attach(l) }.expect("it can be attached");
+    lua::require_guards(guest.jit());
     if !compiled {
         lua::interpret_only(l);
     }

@@ -1,5 +1,6 @@
 //! A Lua state, driven by source text.
 
+use leash::Jit;
 use leash::sys::{self, lua_State};
 use std::ffi::{CStr, CString};
 
@@ -57,6 +58,14 @@ end";
 /// LuaJIT: switches the compiler off.
 pub fn interpret_only(l: *mut lua_State) {
     run(l, "if jit then jit.off() end").expect("it is off");
+}
+
+/// On LuaJIT, makes sure that compiled code is guarded, and not kept from running: Leash decides that by a trial at the first attach, which can
+/// fail on a loaded machine. Then the process ends with code 75, and whoever measures starts it again.
+pub fn require_guards(jit: Jit) {
+    if jit == Jit::Interpreted {
+        std::process::exit(75);
+    }
 }
 
 /// Makes sure that what was meant to be compiled code was, and nothing else. The first trace is still there.

@@ -11,7 +11,8 @@ pub fn memory(attached: bool, states: usize) {
         let l = lua::new_state();
         if attached {
             // SAFETY: a live state on this thread, which ends with the process.
-            unsafe { Guest::attach(l) }.expect("it can be attached");
+            let guest = unsafe { Guest::attach(l) }.expect("it can be attached");
+            lua::require_guards(guest.jit());
         }
     };
     // The first ones make what is made once.
@@ -31,6 +32,7 @@ pub fn attach(states: usize) {
         let start = Instant::now();
         // SAFETY: a live state on this thread, which ends with the process.
         let guest = unsafe { Guest::attach(l) }.expect("it can be attached");
+        lua::require_guards(guest.jit());
         if n + 100 >= states {
             took.push(start.elapsed().as_secs_f64() * 1e6);
         }

@@ -12,6 +12,7 @@ pub fn run(compiled: bool, calls: usize) {
     let l = lua::new_state();
     // SAFETY: a live state on this thread; the `Vm` is consumed by `close`.
     let vm = unsafe { Vm::attach(l) }.expect("it can be attached");
+    lua::require_guards(vm.jit());
     // SAFETY: on this thread.
     unsafe { vm.libraries_are_open() };
     if !compiled {

@@ -1,6 +1,6 @@
 //! Running code that is bounded, in several ways: by nothing, by Leash, by a count hook in Lua, by a hook of `mlua`.
 //!
-//! It answers as `worker.lua` does: each line of the input is a number of repetitions, the answer the CPU time that they took, in seconds. All
+//! It answers as `worker.lua` does: each line of the input is a number of repetitions, the answer the CPU time that they took on this thread, in seconds. All
 //! variants run the same Lua code in the same Lua library, so what differs is what bounds it.
 //!
 //! On LuaJIT hooks do not run in compiled code: there the compiler is off for both hooks.
@@ -72,9 +72,9 @@ fn answer(work: &mut dyn FnMut(u32)) {
     for line in io::stdin().lock().lines() {
         let line = line.expect("readable");
         let repetitions = line.trim().parse().expect("a number of repetitions");
-        let start = process::cpu();
+        let start = process::thread_cpu();
         work(repetitions);
-        let took = process::cpu() - start;
+        let took = process::thread_cpu() - start;
         writeln!(out, "{:.9}", took.as_secs_f64()).expect("somebody reads");
     }
 }
@@ -111,6 +111,7 @@ fn in_state(l: *mut lua_State, limits: Option<Limits>) -> impl FnMut(u32) {
     let vm = limits.map(|limits| {
         // SAFETY: a live state on this thread, which ends with the process.
         let vm = unsafe { Vm::attach(l) }.expect("it can be attached");
+        lua::require_guards(vm.jit());
         // SAFETY: as above.
         unsafe { vm.libraries_are_open() };
         (vm, limits)

@@ -13,7 +13,7 @@ use crate::engine::Engine;
 use crate::stats::Spread;
 use crate::table;
 
-const TURNS: usize = 15;
+const TURNS: usize = 9;
 /// Calls in one repetition of the workload "empty".
 const CALLS: f64 = 100.0;
 

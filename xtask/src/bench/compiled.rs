@@ -19,7 +19,7 @@ use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
 
-use super::host::Host;
+use super::host::{Host, MOST_STARTS, NOT_GUARDED};
 use crate::engine::Engine;
 use crate::stats::{Spread, geometric_mean};
 use crate::{cargo, corpus, process};
@@ -261,7 +261,12 @@ fn once(
         .arg(known.script())
         .args(arguments)
         .stderr(Stdio::piped());
-    let outcome = process::run(&mut command, corpus::PATIENCE)?;
+    let mut outcome = process::run(&mut command, corpus::PATIENCE)?;
+    for _ in 0..MOST_STARTS {
+        if outcome.code == NOT_GUARDED {
+            outcome = process::run(&mut command, corpus::PATIENCE)?;
+        }
+    }
     let said = String::from_utf8_lossy(&outcome.stderr).into_owned();
     ensure!(
         outcome.code == 0,

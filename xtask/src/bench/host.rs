@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::cargo;
 use crate::engine::Engine;
@@ -17,6 +17,11 @@ use crate::{modules, process};
 
 /// A turn takes at least this long, in seconds.
 const TURN: f64 = 0.008;
+
+/// The exit code of a process that cannot measure, since on LuaJIT compiled code is not guarded: `guarded.lua` tells why.
+pub const NOT_GUARDED: i32 = 75;
+/// It is started again, but not for ever.
+pub const MOST_STARTS: u32 = 50;
 
 /// The standard interpreter of an engine, or a plain one around the Lua of `leash`.
 #[derive(Clone, Debug)]
@@ -76,8 +81,20 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Starts it.
+    /// Starts it, and waits until it is ready.
     pub fn start(command: &mut Command) -> Result<Worker> {
+        for _ in 0..MOST_STARTS {
+            let mut worker = Worker::spawn(command)?;
+            let ready = worker.run(0);
+            if ready.is_err() && worker.process.wait()?.code() == Some(NOT_GUARDED) {
+                continue;
+            }
+            return ready.map(|_| worker);
+        }
+        bail!("compiled code is not guarded: {}", process::show(command))
+    }
+
+    fn spawn(command: &mut Command) -> Result<Worker> {
         let shown = process::show(command);
         let mut process = command
             .stdin(Stdio::piped())
@@ -163,8 +180,23 @@ mod tests {
 
     #[test]
     fn a_worker_that_says_nothing_is_told() {
-        let mut worker = Worker::start(&mut sh("read n; echo what")).expect("sh is there");
+        let mut worker =
+            Worker::start(&mut sh("read n; echo 0; read n; echo what")).expect("sh is there");
         let error = worker.run(1).expect_err("it is no number");
         assert!(format!("{error:#}").contains("what"), "{error:#}");
+    }
+
+    #[test]
+    fn a_worker_that_cannot_measure_is_started_again() {
+        let file = std::env::temp_dir().join(format!("leash-worker-{}", std::process::id()));
+        let script = format!(
+            "test -e {0} || {{ touch {0}; exit 75; }}; while read n; do echo 1; done",
+            file.display()
+        );
+        let mut worker = Worker::start(&mut sh(&script)).expect("the second one works");
+        assert_eq!(worker.run(1).expect("it answers"), 1.0);
+        std::fs::remove_file(file).expect("the first one made it");
+        let error = Worker::start(&mut sh("exit 75")).err().expect("none works");
+        assert!(format!("{error:#}").contains("not guarded"), "{error:#}");
     }
 }

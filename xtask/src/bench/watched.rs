@@ -252,7 +252,7 @@ mod tests {
 
     #[test]
     fn the_scripts_know_the_workloads() {
-        for name in [WORKER, MEMORY, "hookwatch.lua"] {
+        for name in [WORKER, MEMORY, "hookwatch.lua", "guarded.lua"] {
             assert!(host::scripts().join(name).is_file(), "{name}");
         }
         let worker = std::fs::read_to_string(host::scripts().join(WORKER)).expect("readable");

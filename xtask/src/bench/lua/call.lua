@@ -50,7 +50,7 @@ if workload == "empty" then
       for _ = 1, n * 100 do pcall(f) end
     end
   else
-    local call, t = require "leash".call, assert(limits[variant], variant)
+    local call, t = require "guarded".call, assert(limits[variant], variant)
     measured = function(n)
       for _ = 1, n * 100 do call(t, f) end
     end
@@ -60,15 +60,16 @@ else
   if variant == "plain" then
     measured = run
   else
-    local call, t = require "leash".call, assert(limits[variant], variant)
+    local call, t = require "guarded".call, assert(limits[variant], variant)
     measured = function(n) assert(call(t, run, n)) end
   end
 end
 
+local clock = require "clock"
 io.stdout:setvbuf("line")
 for line in io.lines() do
   local n = assert(tonumber(line))
-  local start = os.clock()
+  local start = clock()
   measured(n)
-  print(("%.6f"):format(os.clock() - start))
+  print(("%.9f"):format(clock() - start))
 end

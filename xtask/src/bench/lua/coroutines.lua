@@ -8,6 +8,7 @@ number = tonumber(number)
 
 local resume, create = coroutine.resume, coroutine.create
 if variant == "watched" then
+  require "guarded"
   local corowatch = require "corowatch"
   local function cb() end
   resume = corowatch.resume
@@ -26,14 +27,15 @@ end
 collectgarbage()
 
 local at = 0
+local clock = require "clock"
 io.stdout:setvbuf("line")
 for line in io.lines() do
   local repetitions = assert(tonumber(line))
-  local start = os.clock()
+  local start = clock()
   for _ = 1, repetitions * 100 do
     at = at + 1
     if at > number then at = 1 end
     resume(all[at])
   end
-  print(("%.6f"):format(os.clock() - start))
+  print(("%.9f"):format(clock() - start))
 end

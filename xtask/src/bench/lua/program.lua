@@ -6,6 +6,7 @@
 --
 -- The seed moves all that is allocated after it: in LuaJIT the place of the bytecode decides which loops are found to be hot first.
 
+local clock = require "clock"
 local variant, seed, script = ...
 local arguments = { select(4, ...) }
 
@@ -13,7 +14,7 @@ local leash
 if variant == "interpreted" then
   jit.off()
 elseif variant ~= "plain" then
-  leash = require "leash"
+  leash = require "guarded"
 end
 
 local moves = ("x"):rep(tonumber(seed) * 808 % 4096)
@@ -29,7 +30,6 @@ else
   assert(variant == "plain" or variant == "attached" or variant == "interpreted", variant)
 end
 
-local clock = os.clock
 local start = clock()
 work()
 io.stderr:write(("%.6f\n"):format(clock() - start))
