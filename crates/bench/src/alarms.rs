@@ -37,12 +37,12 @@ pub fn run() {
 /// Each deadline is earlier than the one that the timer thread sleeps for, so each wakes it up. It needs time to fall asleep again, so here the clock
 /// is read around each call.
 fn wake(alarm: &Alarm) {
-    let hour = Ticks::now().after(Duration::from_secs(3600));
+    let soon = Ticks::now().after(Duration::from_secs(1800));
     let nanos: Vec<String> = (1..=500)
         .map(|n| {
             thread::sleep(Duration::from_micros(200));
             let start = Ticks::now();
-            alarm.arm(Ticks::from_nanos(hour.as_nanos() - n * 1_000_000));
+            alarm.arm(Ticks::from_nanos(soon.as_nanos() - n * 1_000_000));
             format!("{}", Ticks::now().since(start).as_nanos())
         })
         .collect();

@@ -49,7 +49,7 @@ fn on_this_thread(states: usize, idle: Duration) {
     }
     // Opening the calls takes a part of this.
     let start = Instant::now();
-    let due = start + idle + Duration::from_micros(20) * states as u32;
+    let due = start + idle + Duration::from_micros(100) * states as u32;
     DUE.set(Some(due));
     IDLE.set(idle);
     let before = timer_cpu();
