@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: what Leash costs while nothing is stopped, and how late it stops what must be.
+//! `cargo xtask bench`: what Leash costs while nothing is stopped, and how fast it acts when something has to be.
 //!
 //! The programs that are compared run in turn, round after round, in a changing order: what disturbs the machine for a while
 //! disturbs all of them. What is compared is the CPU time of the process, which others on the machine change less than the clock, and of
@@ -9,13 +9,22 @@
 //! [`crate::interpreter`]). One trap remains: a different program lays out code and data differently, which alone changes the speed of
 //! single Lua programs by a few percent either way.
 //!
-//! Three parts, each of which `--only` measures alone: the corpus, the runaway examples, and [`watched`] coroutines.
+//! The parts, each of which `--only` measures alone, are [`Part`]; each is a module that measures, and says what it has found in a
+//! [`Section`] of the report.
 
+mod call;
 mod chart;
+mod compiled;
+mod host;
 mod late;
+mod latency;
 mod machine;
+mod native;
 mod programs;
 mod report;
+mod rows;
+mod running;
+mod scale;
 mod svg;
 mod watched;
 
@@ -24,13 +33,14 @@ use std::fs;
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 
-use crate::cargo::{self, Profile};
+use crate::cargo::{self, Leash, Profile};
 use crate::engine::Engine;
 use crate::interpreter::Interpreter;
-use late::Late;
+use host::Host;
 use machine::Machine;
-use programs::{Contest, Program, Start};
-use watched::Cost;
+use native::Native;
+use programs::Contest;
+use report::Section;
 
 /// How much to measure.
 #[derive(Debug, Args)]
@@ -52,31 +62,62 @@ pub struct Options {
     runs: u32,
 }
 
-/// What can be measured alone.
+/// What can be measured alone, in the order of the report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Part {
-    /// What Leash costs while nothing is stopped
+    /// What Leash costs while nothing is stopped: the corpus, under `leash run`
     Cost,
-    /// How late it stops what must be
-    Late,
+    /// Known programs, above all in LuaJIT's compiled code
+    Compiled,
+    /// Running code, bounded by Leash, by a count hook, by mlua's hook
+    Running,
+    /// What a call with limits costs
+    Call,
     /// What a watched coroutine costs
     Watched,
+    /// From request to hook, and from deadline to the end of the call
+    Latency,
+    /// Many states, many coroutines
+    Scale,
+    /// How late runaway scripts are stopped
+    Late,
 }
 
-/// All that was measured; what was not, is empty.
-pub struct Measured {
-    /// Where.
-    pub machine: Machine,
-    /// How often each program was measured.
-    pub rounds: u32,
-    /// The corpus.
-    pub programs: Vec<Program>,
-    /// An empty script.
-    pub starts: Vec<Start>,
-    /// The runaway examples on each engine.
-    pub late: Vec<Late>,
-    /// Watched coroutines on each engine.
-    pub watched: Vec<Cost>,
+/// Everything that has to be built, since a compiler that runs while something is measured would be measured as well.
+struct Builds {
+    lua54: Leash,
+    hosts: Vec<Host>,
+    natives: Vec<Native>,
+    leashes: Vec<Leash>,
+}
+
+impl Builds {
+    fn make(engines: &[Engine], wants: impl Fn(Part) -> bool) -> Result<Builds> {
+        let any = |parts: &[Part]| match parts.iter().any(|&part| wants(part)) {
+            true => engines,
+            false => &[],
+        };
+        let leash = |&engine| cargo::leash(engine, Profile::Release);
+        Ok(Builds {
+            lua54: leash(&Engine::Lua54)?,
+            hosts: Host::all(any(&[
+                Part::Compiled,
+                Part::Call,
+                Part::Watched,
+                Part::Scale,
+            ]))?,
+            natives: Native::all(any(&[
+                Part::Running,
+                Part::Call,
+                Part::Latency,
+                Part::Scale,
+            ]))?,
+            leashes: any(&[Part::Late])
+                .iter()
+                .map(leash)
+                .collect::<Result<Vec<_>>>()?,
+        })
+    }
 }
 
 /// Runs the task.
@@ -85,77 +126,94 @@ pub fn run(options: &Options) -> Result<()> {
         true => (3, 2, vec![Engine::Lua54, Engine::Luajit]),
         false => (options.rounds, options.runs, Engine::ALL.to_vec()),
     };
-    let wanted = |part| options.only.is_none_or(|only| only == part);
-    // Build everything first: a compiler that runs meanwhile would be measured as well.
-    let lua54 = cargo::leash(Engine::Lua54, Profile::Release)?;
-    let subjects = match wanted(Part::Watched) {
-        true => watched::subjects(&engines)?,
-        false => Vec::new(),
-    };
-    let builds = match wanted(Part::Late) {
-        true => engines
-            .iter()
-            .map(|&engine| cargo::leash(engine, Profile::Release))
-            .collect::<Result<Vec<_>>>()?,
-        false => Vec::new(),
-    };
-    let machine = Machine::describe(&lua54)?;
+    let wants = |part| options.only.is_none_or(|only| only == part);
+    let builds = Builds::make(&engines, wants)?;
+    let machine = Machine::describe(&builds.lua54)?;
     if machine.is_busy() {
         println!(
             "WARNING: other programs are computing here; the ratios will be off by many percent"
         );
     }
-    let (mut programs, mut starts) = (Vec::new(), Vec::new());
-    if wanted(Part::Cost) {
-        let contest = Contest {
-            stock: Interpreter::stock(Engine::Lua54),
-            plain: Interpreter::plain(&lua54)?,
-            leash: Interpreter::leash(&lua54, &["--timeout", "60s"]),
-        };
-        if contest.stock.is_none() {
-            println!("lua5.4 is not installed: its column stays empty");
-        }
-        programs = programs::measure(&contest, rounds)?;
-        starts = programs::measure_start(&contest, &lua54.folder, rounds * 10)?;
-    }
-    let watched = watched::measure(&subjects, rounds)?;
-    let late = builds
-        .iter()
-        .map(|leash| late::measure(leash, runs))
+    let parts = Part::value_variants().iter().copied();
+    let sections = parts
+        .filter(|&part| wants(part))
+        .map(|part| measure(part, &builds, rounds, runs))
         .collect::<Result<Vec<_>>>()?;
-    let measured = Measured {
-        machine,
-        rounds,
-        programs,
-        starts,
-        late,
-        watched,
-    };
-    write(&measured, options.quick || options.only.is_some())
+    let text = report::markdown(&machine, &sections);
+    write(&text, &sections, options.quick || options.only.is_some())
 }
 
-fn write(measured: &Measured, apart: bool) -> Result<()> {
+fn measure(part: Part, builds: &Builds, rounds: u32, runs: u32) -> Result<Section> {
+    let Builds {
+        lua54,
+        hosts,
+        natives,
+        leashes,
+    } = builds;
+    Ok(match part {
+        Part::Cost => cost(lua54, rounds)?,
+        Part::Compiled => compiled::section(&compiled::measure(hosts, rounds)?),
+        Part::Running => running::section(&running::measure(natives, rounds.min(5))?),
+        Part::Call => {
+            let native = natives.first().context("there is an engine")?;
+            let calls = call::measure(hosts, rounds.min(5))?;
+            call::section(&calls, &call::alarms(native)?)
+        }
+        Part::Watched => {
+            let subjects = watched::subjects(hosts);
+            watched::section(&watched::measure(&subjects, rounds)?)
+        }
+        Part::Latency => {
+            let amount = latency::Amount {
+                interrupts: rounds * 4000,
+                calls: rounds * 150,
+            };
+            latency::section(&latency::measure(natives, amount)?)
+        }
+        Part::Scale => {
+            let states = scale::states(natives)?;
+            scale::section(&states, &scale::coroutines(hosts)?)
+        }
+        Part::Late => {
+            let late = leashes.iter().map(|leash| late::measure(leash, runs));
+            let late = late.collect::<Result<Vec<_>>>()?;
+            Section {
+                text: report::lateness(&late),
+                charts: vec![("late.svg", chart::late(&late))],
+            }
+        }
+    })
+}
+
+/// The corpus under `leash run`, and an empty script.
+fn cost(lua54: &Leash, rounds: u32) -> Result<Section> {
+    let contest = Contest {
+        stock: Interpreter::stock(Engine::Lua54),
+        plain: Interpreter::plain(lua54)?,
+        leash: Interpreter::leash(lua54, &["--timeout", "60s"]),
+    };
+    if contest.stock.is_none() {
+        println!("lua5.4 is not installed: its column stays empty");
+    }
+    let programs = programs::measure(&contest, rounds)?;
+    let starts = programs::measure_start(&contest, &lua54.folder, rounds * 10)?;
+    Ok(Section {
+        text: report::cost(rounds, &programs, &starts),
+        charts: vec![("cost.svg", chart::cost(&programs))],
+    })
+}
+
+fn write(text: &str, sections: &[Section], apart: bool) -> Result<()> {
     let folder = match apart {
         true => cargo::target().join("bench"),
         false => cargo::root().join("docs"),
     };
     let charts = folder.join("benchmarks");
-    let text = report::markdown(measured);
-    let mut files = vec![(folder.join("benchmarks.md"), text.clone())];
-    if !measured.programs.is_empty() {
-        files.push((charts.join("cost.svg"), chart::cost(&measured.programs)));
-    }
-    if !measured.watched.is_empty() {
-        files.push((
-            charts.join("watched.svg"),
-            watched::chart(&measured.watched),
-        ));
-    }
-    if !measured.late.is_empty() {
-        files.push((charts.join("late.svg"), chart::late(&measured.late)));
-    }
     fs::create_dir_all(&charts).with_context(|| format!("cannot make {}", charts.display()))?;
     println!("\n{text}");
+    let mut files = vec![(folder.join("benchmarks.md"), text)];
+    let all = sections.iter().flat_map(|section| &section.charts);
+    files.extend(all.map(|(name, chart)| (charts.join(name), chart.as_str())));
     for (file, content) in files {
         fs::write(&file, content).with_context(|| format!("cannot write {}", file.display()))?;
         println!("written: {}", file.display());

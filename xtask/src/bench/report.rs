@@ -1,18 +1,24 @@
-//! The report, `docs/benchmarks.md`.
+//! The report, `docs/benchmarks.md`: where and with what it was measured, and a section for each part.
 
-use super::Measured;
 use super::late::Late;
+use super::machine::Machine;
 use super::programs::{Program, Start, median};
-use super::watched;
 use crate::engine::Engine;
 use crate::examples;
 use crate::stats::geometric_mean;
 use crate::table;
 
-/// The whole report: a section for each part that was measured.
-pub fn markdown(measured: &Measured) -> String {
-    let facts: String = measured
-        .machine
+/// What a part of the report says.
+pub struct Section {
+    /// Markdown.
+    pub text: String,
+    /// Its charts: names of files, and what is in them.
+    pub charts: Vec<(&'static str, String)>,
+}
+
+/// The whole report.
+pub fn markdown(machine: &Machine, sections: &[Section]) -> String {
+    let facts: String = machine
         .facts
         .iter()
         .map(|(what, is)| format!("- {what}: {is}\n"))
@@ -25,25 +31,15 @@ Written by `cargo xtask bench`, which repeats all of it.
 
 {facts}"
     );
-    let sections = [
-        (!measured.programs.is_empty()).then(|| cost(measured)),
-        (!measured.watched.is_empty()).then(|| watched::section(&measured.watched)),
-        (!measured.late.is_empty()).then(|| lateness(&measured.late)),
-    ];
-    for section in sections.into_iter().flatten() {
+    for section in sections {
         text += "\n";
-        text += &section;
+        text += &section.text;
     }
     text
 }
 
-fn cost(measured: &Measured) -> String {
-    let Measured {
-        rounds,
-        programs,
-        starts,
-        ..
-    } = measured;
+/// The corpus, `rounds` times, and an empty script.
+pub fn cost(rounds: u32, programs: &[Program], starts: &[Start]) -> String {
     let mean = geometric_mean(programs.iter().map(Program::cost));
     let wall = geometric_mean(programs.iter().map(Program::cost_wall));
     format!(
@@ -71,7 +67,8 @@ From before the start of the process to its end, in milliseconds.
     )
 }
 
-fn lateness(late: &[Late]) -> String {
+/// The runaway examples.
+pub fn lateness(late: &[Late]) -> String {
     let summary: Vec<_> = late
         .iter()
         .map(|late| (late.engine, late.runs.clone()))
@@ -180,7 +177,6 @@ fn scripts(engines: &[Late]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::machine::Machine;
     use super::super::programs::Times;
     use super::*;
     use crate::examples::Stopped;
@@ -192,33 +188,34 @@ mod tests {
             cpu: vec![seconds],
             wall: vec![seconds],
         };
-        let text = markdown(&Measured {
-            machine: Machine {
-                facts: vec![("Date", "2026-01-01".to_owned())],
-                load: 0.0,
-            },
-            rounds: 1,
-            programs: vec![Program {
-                name: "nbody".to_owned(),
-                stock: None,
-                plain: times(1.0),
-                leash: times(1.25),
+        let machine = Machine {
+            facts: vec![("Date", "2026-01-01".to_owned())],
+            load: 0.0,
+        };
+        let programs = [Program {
+            name: "nbody".to_owned(),
+            stock: None,
+            plain: times(1.0),
+            leash: times(1.25),
+        }];
+        let starts = [Start {
+            name: "plain".to_owned(),
+            wall: Spread::of([1.0]),
+            cpu: Spread::of([0.5]),
+        }];
+        let late = [Late {
+            engine: Engine::Lua54,
+            runs: vec![Stopped {
+                name: "loop.lua".to_owned(),
+                late: 1.5,
+                by_grace: false,
             }],
-            starts: vec![Start {
-                name: "plain".to_owned(),
-                wall: Spread::of([1.0]),
-                cpu: Spread::of([0.5]),
-            }],
-            late: vec![Late {
-                engine: Engine::Lua54,
-                runs: vec![Stopped {
-                    name: "loop.lua".to_owned(),
-                    late: 1.5,
-                    by_grace: false,
-                }],
-            }],
-            watched: Vec::new(),
+        }];
+        let sections = [cost(1, &programs, &starts), lateness(&late)].map(|text| Section {
+            text,
+            charts: Vec::new(),
         });
+        let text = markdown(&machine, &sections);
         for part in [
             "- Date: 2026-01-01",
             "**1.250**",
@@ -228,9 +225,5 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part} is not in\n{text}");
         }
-        assert!(
-            !text.contains("watched"),
-            "what was not measured is left out"
-        );
     }
 }

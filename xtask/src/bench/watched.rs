@@ -11,22 +11,17 @@
 
 mod report;
 
-pub use report::{chart, section};
+pub use report::section;
 
-use std::io::{BufRead, BufReader, Write};
-use std::path::PathBuf;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::cargo;
+use super::host::{self, Host, Worker};
 use crate::engine::Engine;
-use crate::interpreter::Interpreter;
+use crate::process;
 use crate::stats::Spread;
-use crate::{modules, process};
 
-/// A turn takes at least this long, in seconds.
-const TURN: f64 = 0.008;
 const TURNS: usize = 15;
 
 /// Coroutines that are alive when their memory is measured.
@@ -97,38 +92,25 @@ impl Workload {
 
 /// One engine.
 pub struct Subject {
-    /// The engine.
-    pub engine: Engine,
+    host: Host,
     /// LuaJIT with its compiler off: there code under a watch can be stopped wherever it is.
     pub interpreted: bool,
-    interpreter: Interpreter,
-    modules: PathBuf,
 }
 
 impl Subject {
     /// How reports call it.
     pub fn name(&self) -> String {
         match self.interpreted {
-            true => format!("{} -joff", self.engine),
-            false => self.engine.name().to_owned(),
+            true => format!("{} -joff", self.host.engine),
+            false => self.host.engine.name().to_owned(),
         }
     }
 
     fn command(&self, script: &str, variant: Variant) -> Command {
-        let lua = scripts();
-        let mut command = self.interpreter.command();
-        command
-            .arg(lua.join(script))
-            .env(
-                "LUA_PATH",
-                format!("{}/?.lua;{}/?.lua", self.modules.display(), lua.display()),
-            )
-            .env("LUA_CPATH", format!("{}/?.so", self.modules.display()));
-        match script {
-            MEMORY => command.arg(variant.name()).arg(COROUTINES.to_string()),
-            _ => &mut command,
-        };
-        command.stdout(Stdio::piped());
+        let mut command = self.host.command(script);
+        if script == MEMORY {
+            command.arg(variant.name()).arg(COROUTINES.to_string());
+        }
         command
     }
 }
@@ -136,31 +118,20 @@ impl Subject {
 const WORKER: &str = "worker.lua";
 const MEMORY: &str = "memory.lua";
 
-fn scripts() -> PathBuf {
-    cargo::root().join("xtask/src/bench/lua")
-}
-
 /// The engines that can be measured: in the standard interpreter, or in a plain one around the Lua of `leash`.
-pub fn subjects(engines: &[Engine]) -> Result<Vec<Subject>> {
+pub fn subjects(hosts: &[Host]) -> Vec<Subject> {
     let mut subjects = Vec::new();
-    for &engine in engines {
-        let modules = modules::build(engine)?;
-        let interpreter = match Interpreter::stock(engine) {
-            Some(stock) => stock,
-            None => Interpreter::plain(&cargo::leash(engine, cargo::Profile::Release)?)?,
-        };
+    for host in hosts {
         for interpreted in [false, true] {
-            if !interpreted || engine == Engine::Luajit {
+            if !interpreted || host.engine == Engine::Luajit {
                 subjects.push(Subject {
-                    engine,
+                    host: host.clone(),
                     interpreted,
-                    interpreter: interpreter.clone(),
-                    modules: modules.clone(),
                 });
             }
         }
     }
-    Ok(subjects)
+    subjects
 }
 
 /// The ratios of one workload on one engine, of each turn.
@@ -235,78 +206,23 @@ pub fn measure(subjects: &[Subject], rounds: u32) -> Result<Vec<Cost>> {
 fn one_round(subject: &Subject, workload: &Workload, ratios: &mut Ratios) -> Result<()> {
     let mut workers = Variant::ALL
         .iter()
-        .map(|&variant| Worker::start(subject, workload, variant))
+        .map(|&variant| start(subject, workload, variant))
         .collect::<Result<Vec<_>>>()?;
-    // All of them in the same way: LuaJIT compiles what is hot first, and what that is depends on the first repetitions. (Measured, when
-    // only the plain worker had the short ones: sums over an array 1.01 in one process and 1.5 in the next.)
-    let mut repetitions = 1;
-    loop {
-        let mut least = f64::INFINITY;
-        for worker in &mut workers {
-            least = least.min(worker.run(repetitions)?);
-        }
-        if least >= TURN {
-            break;
-        }
-        repetitions *= 2;
-    }
-    for turn in 0..TURNS {
-        let mut times = [0.0; 3];
-        for step in 0..workers.len() {
-            let index = (turn + step) % workers.len();
-            times[index] = workers[index].run(repetitions)?;
-        }
+    for times in host::turns(&mut workers, TURNS)? {
         ratios.watched.push(times[1] / times[0]);
         ratios.hook.push(times[2] / times[0]);
     }
     Ok(())
 }
 
-/// A process that runs a workload as often as it is told. It ends with its input.
-struct Worker {
-    process: Child,
-    input: Option<ChildStdin>,
-    output: BufReader<ChildStdout>,
-}
-
-impl Worker {
-    fn start(subject: &Subject, workload: &Workload, variant: Variant) -> Result<Worker> {
-        let mut command = subject.command(WORKER, variant);
-        command.arg(workload.name).arg(variant.name());
-        if subject.interpreted {
-            command.arg("interpreted");
-        }
-        let shown = process::show(&command);
-        let mut process = command
-            .stdin(Stdio::piped())
-            .spawn()
-            .with_context(|| format!("cannot start: {shown}"))?;
-        let (input, output) = (process.stdin.take(), process.stdout.take());
-        Ok(Worker {
-            process,
-            input,
-            output: BufReader::new(output.context("its output is a pipe")?),
-        })
+/// The process that runs a workload.
+fn start(subject: &Subject, workload: &Workload, variant: Variant) -> Result<Worker> {
+    let mut command = subject.command(WORKER, variant);
+    command.arg(workload.name).arg(variant.name());
+    if subject.interpreted {
+        command.arg("interpreted");
     }
-
-    /// The CPU time that so many repetitions take, in seconds.
-    fn run(&mut self, repetitions: u64) -> Result<f64> {
-        let mut line = String::new();
-        let input = self.input.as_mut().context("its input is a pipe")?;
-        writeln!(input, "{repetitions}").context("it has ended")?;
-        self.output.read_line(&mut line)?;
-        let seconds = line.trim().parse();
-        seconds.with_context(|| format!("it answers {line:?}"))
-    }
-}
-
-impl Drop for Worker {
-    fn drop(&mut self) {
-        drop(self.input.take());
-        // It ends by itself; if it does not, nobody waits. That it has ended already is no error.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
+    Worker::start(&mut command)
 }
 
 fn memory(subject: &Subject) -> Result<[Memory; 3]> {
@@ -336,10 +252,10 @@ mod tests {
 
     #[test]
     fn the_scripts_know_the_workloads() {
-        for name in [WORKER, MEMORY, "hookwatch.lua"] {
-            assert!(scripts().join(name).is_file(), "{name}");
+        for name in [WORKER, MEMORY, "hookwatch.lua", "guarded.lua"] {
+            assert!(host::scripts().join(name).is_file(), "{name}");
         }
-        let worker = std::fs::read_to_string(scripts().join(WORKER)).expect("readable");
+        let worker = std::fs::read_to_string(host::scripts().join(WORKER)).expect("readable");
         for workload in &WORKLOADS {
             let known = if workload.resumes {
                 format!("workload == \"{}\"", workload.name)

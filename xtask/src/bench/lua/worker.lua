@@ -14,6 +14,7 @@ if jit and (variant == "hook" or interpreted) then jit.off() end
 local resume, yield = coroutine.resume, coroutine.yield
 local create, wrap = coroutine.create, coroutine.wrap
 if variant ~= "plain" then
+  if variant == "watched" then require "guarded" end
   local module = require(variant == "watched" and "corowatch" or "hookwatch")
   resume, yield = module.resume, module.yield or yield
   create = function(f) return module.watch(coroutine.create(f), KILL, WARN, cb) end
@@ -90,10 +91,11 @@ else
   error("no such workload: " .. tostring(workload))
 end
 
+local clock = require "clock"
 io.stdout:setvbuf("line")
 for line in io.lines() do
   local n = assert(tonumber(line))
-  local start = os.clock()
+  local start = clock()
   measured(n)
-  print(("%.6f"):format(os.clock() - start))
+  print(("%.9f"):format(clock() - start))
 end

@@ -1,12 +1,20 @@
 //! The section of the report about watched coroutines: tables and a chart.
 
 use super::{Cost, Memory, Ratios, WORKLOADS};
+use crate::bench::report::Section;
 use crate::bench::svg::{BLUE, INK, ORANGE, Picture, Side};
 use crate::stats::Spread;
 use crate::table;
 
-/// The section, in Markdown.
-pub fn section(costs: &[Cost]) -> String {
+/// The section.
+pub fn section(costs: &[Cost]) -> Section {
+    Section {
+        text: text(costs),
+        charts: vec![("watched.svg", chart(costs))],
+    }
+}
+
+fn text(costs: &[Cost]) -> String {
     let list: String = WORKLOADS
         .iter()
         .map(|w| format!("- `{}`: {}\n", w.name, w.what))
@@ -113,7 +121,7 @@ fn x(ratio: f64) -> f64 {
 }
 
 /// A row for each workload: a dot for each engine, and a ring for the hook there.
-pub fn chart(costs: &[Cost]) -> String {
+fn chart(costs: &[Cost]) -> String {
     let bottom = TOP + ROW * WORKLOADS.len() as f64;
     let mut picture = Picture::new(WIDTH, bottom + 48.0);
     picture.text(
@@ -177,7 +185,7 @@ mod tests {
                 memory: None,
             },
         ];
-        let text = section(&costs);
+        let text = section(&costs).text;
         for part in ["1.125 (1.12-1.12)", "2.50", "+150", "+300", "| garbage"] {
             assert!(text.contains(part), "{part} is not in\n{text}");
         }

@@ -1,0 +1,75 @@
+-- One of the programs that `cargo xtask bench` lets run in turn: INTERPRETER call.lua WORKLOAD VARIANT ["interpreted"]
+--
+-- Each line of the standard input is a number of repetitions; the answer is the CPU time that they took, in seconds. The workload "empty" is
+-- a call of an empty function: by pcall, or by leash.call with one limit or another, from a table that is made once. The others are
+-- code that runs, without Leash or inside one leash.call. The limits are never reached.
+
+local workload, variant, interpreted = ...
+if interpreted then jit.off() end
+
+local limits = {
+  timeout = { timeout = 3600 },
+  cpu = { timeout = 3600, cpu = 3600 },
+  memory = { timeout = 3600, memory = 2 ^ 30 },
+  all = { timeout = 3600, cpu = 3600, memory = 2 ^ 30 },
+}
+
+local function fib(n)
+  if n < 2 then return n end
+  return fib(n - 1) + fib(n - 2)
+end
+
+local running = {
+  loop = function(n)
+    local x = 0
+    for i = 1, n * 1000 do x = (x * 5 + i) % 1048573 end
+    return x
+  end,
+  tables = function(n)
+    local t, sum = {}, 0
+    for i = 1, 100 do t[i] = i end
+    for _ = 1, n * 10 do
+      for i = 1, 100 do
+        t[i] = t[i] + 1
+        sum = sum + t[i]
+      end
+    end
+    return sum
+  end,
+  calls = function(n)
+    for _ = 1, n do fib(10) end
+  end,
+}
+
+local measured
+if workload == "empty" then
+  local function f() end
+  if variant == "pcall" then
+    local pcall = pcall
+    measured = function(n)
+      for _ = 1, n * 100 do pcall(f) end
+    end
+  else
+    local call, t = require "guarded".call, assert(limits[variant], variant)
+    measured = function(n)
+      for _ = 1, n * 100 do call(t, f) end
+    end
+  end
+else
+  local run = assert(running[workload], workload)
+  if variant == "plain" then
+    measured = run
+  else
+    local call, t = require "guarded".call, assert(limits[variant], variant)
+    measured = function(n) assert(call(t, run, n)) end
+  end
+end
+
+local clock = require "clock"
+io.stdout:setvbuf("line")
+for line in io.lines() do
+  local n = assert(tonumber(line))
+  local start = clock()
+  measured(n)
+  print(("%.9f"):format(clock() - start))
+end
