@@ -109,7 +109,7 @@ unsafe extern "C-unwind" fn sample(
     // SAFETY: `l` runs here, and LuaJIT holds hooks off. The other is looked at only if `l` is of its state, and then it is anchored there, and
     // on this thread; what is compared until then are addresses. (A state that has ended has stopped the profiler.)
     unsafe {
-        let same = state_of(l).is_some_and(|s| jit::is_lent_to(s));
+        let same = state_of(l).is_some_and(jit::is_lent_to);
         if samples == 0 || !same || sys::lua_checkstack(l, 1) == 0 {
             return;
         }
