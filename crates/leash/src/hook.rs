@@ -31,7 +31,7 @@ use watchdog::{Ticks, poke::Thread};
 /// The function that `lua_sethook` gets from us.
 pub const HOOK: sys::Hook = hook;
 
-/// Deliveries of the same stop after which hooks are switched on where they are off.
+/// Deliveries of the same stop, or looks at the count, after which hooks are switched on where they are off.
 const PATIENCE: u32 = 3;
 
 /// More instructions than any interpreter runs in a microsecond.
@@ -244,6 +244,9 @@ fn recount(state: &State) {
     let (mask, step) = (sys::LUA_MASKCOUNT, state.count_step());
     let now = Ticks::now();
     let last = state.recounted.replace(now);
+    // Nothing has been counted for some time: perhaps it is a finalizer that runs, and they do so with hooks off.
+    let silent = state.uncounted.get().saturating_add(1);
+    state.uncounted.set(silent);
     let mut missing = false;
     jit::unmark(state);
     state.for_each_live(|co, entry| {
@@ -253,6 +256,9 @@ fn recount(state: &State) {
                 // One that has never run, or is being made, has not removed anything.
                 missing |= state.layout.get().jump_of(co) != Some(0);
                 set_on(state, co, entry, mask, step, false);
+            }
+            if silent > PATIENCE {
+                hookless::switch_on(state, co);
             }
         }
     });
@@ -335,7 +341,8 @@ unsafe extern "C-unwind" fn hook(l: *mut lua_State, ar: *mut lua_Debug) {
         (*ar).event == sys::LUA_HOOKCOUNT && sys::lua_gethookmask(l) == sys::LUA_MASKCOUNT
     };
     if counted {
-        if marked {
+        state.uncounted.set(0);
+        if marked && !hookless::in_finalizer(state) {
             state.interpret_only(); // `recount` asks, in case the script has switched LuaJIT's compiler on
         }
         // SAFETY: as above.
@@ -434,7 +441,12 @@ pub fn state_of(l: *mut lua_State) -> Option<&'static State> {
 ///
 /// Not while Lua moves the stack of a coroutine that the trace would look at: 5.4 and 5.5 turn the frames' pointers into offsets
 /// before they ask for the new block (`luaD_reallocstack`), and `lua_getinfo` would follow them. `block` is what is to be resized.
+///
+/// Not on LuaJIT where code may be compiled: compiled code keeps frames in registers, and `L->base` is where the interpreter left it.
 pub fn trace_from_allocator(state: &State, block: *const c_void) {
+    if cfg!(feature = "luajit") && !state.interpreted.get() {
+        return;
+    }
     if !state.traceback.borrow().is_empty() || state.pthread.get() != thread_identity() {
         return;
     }

@@ -20,7 +20,8 @@
 //! A finalizer that runs its endless code in coroutines, one after the other, is met by the same: it must make them, and the
 //! allocator is called for each.
 //!
-//! Only stops do that: a handler that goes on would run inside the user's hook.
+//! Only stops do that: a handler that goes on would run inside the user's hook. And instruction limits, for nothing is counted there
+//! otherwise: where the count hook has been silent for some time, it is switched on too.
 
 use crate::alloc;
 use crate::state::State;
@@ -32,6 +33,9 @@ use std::sync::atomic::{Ordering, compiler_fence};
 
 /// LuaJIT: `HOOK_ACTIVE` in `lj_obj.h`, as [`crate::hookmask`] has seen it.
 pub const ACTIVE: u8 = 0x10;
+
+/// LuaJIT: `HOOK_GC`, in the same byte.
+const IN_FINALIZER: u8 = 0x40;
 
 /// So many slots more than a finalizer needs: `luaD_shrinkstack` of 5.4 wants to see two thirds unused.
 const MANY_SLOTS: c_int = 4000;
@@ -226,6 +230,12 @@ unsafe fn allowhook(state: &State, co: *mut lua_State) -> Option<*mut u8> {
     // SAFETY: found inside a `lua_State`.
     let place = |offset| unsafe { co.cast::<u8>().add(offset) };
     state.layout.get().allowhook.map(place)
+}
+
+/// LuaJIT: a finalizer runs (`HOOK_GC` in `lj_obj.h`). The compiler cannot be switched then: `luaJIT_setmode` raises an error.
+pub fn in_finalizer(state: &State) -> bool {
+    // SAFETY: as below; live, on this thread.
+    hookmask(state).is_some_and(|mask| unsafe { mask.read_volatile() } & IN_FINALIZER != 0)
 }
 
 /// LuaJIT: the byte.

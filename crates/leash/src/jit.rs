@@ -389,7 +389,7 @@ mod imp {
     /// Whether an endless compiled loop in a state of its own is stopped. (It is not quite endless: if the trial fails it must end.) None if
     /// that cannot be tried now, for want of memory or since somebody else uses the profiler.
     fn trial() -> Option<bool> {
-        let code = c"local n = 0 for i = 1, 3e7 do n = n + i end return n";
+        let code = c"local n = 0 for i = 1, 1e9 do n = n + i end return n";
         let question = c"return require('jit.util').traceinfo(1) ~= nil";
         let limits = Limits::new().timeout(Duration::from_micros(300));
         // SAFETY: a state of our own, on this thread, closed before we return. `load` leaves a function or a message.

@@ -61,6 +61,8 @@ pub struct State {
     pub rehooking: Cell<bool>,
     /// When the count hooks were last looked at.
     pub recounted: Cell<Ticks>,
+    /// Looks at the count hooks since one of them last ran.
+    pub uncounted: Cell<u32>,
     /// Our hook may be set somewhere.
     pub hooked: Cell<bool>,
     /// Deliveries since the hook last found nothing to stop.
@@ -131,6 +133,7 @@ impl State {
             delivered: Cell::new(false),
             rehooking: Cell::new(false),
             recounted: Cell::new(Ticks::from_nanos(0)),
+            uncounted: Cell::new(0),
             hooked: Cell::new(false),
             unanswered: Cell::new(0),
             hookless: Hookless::default(),

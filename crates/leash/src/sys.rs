@@ -12,6 +12,7 @@
 //! | an allocation that fails collects first | no | yes | yes | yes | yes | no |
 //! | compiled code that ignores hooks | no | no | no | no | no | yes |
 //! | a coroutine can close itself | no | no | no | no | yes | no |
+//! | long strings keep the allocator | no | no | no | no | yes | no |
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 
@@ -52,6 +53,10 @@ pub const HOOK_PER_COROUTINE: bool = !cfg!(feature = "luajit");
 
 /// From 5.2 on, the manual of `lua_Alloc` promises: for a new object, `osize` is its type.
 pub const ALLOC_TELLS_TYPE: bool = !cfg!(any(feature = "lua51", feature = "luajit"));
+
+/// 5.5: what a string buffer returns is an external string (`luaL_pushresult`, `lua_pushexternalstring`), which keeps the allocator and its user data
+/// of that moment, and is freed by them.
+pub const STRINGS_KEEP_ALLOCATOR: bool = cfg!(feature = "lua55");
 
 /// 5.5: `coroutine.close()` without an argument closes the running coroutine, and jumps over all its protected calls to the resume
 /// (`luaD_throwbaselevel`).

@@ -222,6 +222,13 @@ impl Drop for Vm {
                 state.compile_again();
             }
             state.main_is_gone();
+            if sys::STRINGS_KEEP_ALLOCATOR {
+                // Strings will go on calling our allocator for as long as the state lives, which cannot be seen from here: so what it
+                // looks at stays, a few hundred bytes, and passes on. The record may serve another state.
+                state.follows.set(false);
+                state.place.give_back();
+                return;
+            }
         }
         // SAFETY: leaked by the attach; the allocator no longer refers to it, and no handler does, for it has no owner.
         unsafe { State::free(self.state.as_ptr()) };
