@@ -1,4 +1,4 @@
-//! LuaJIT: `jit.profile` in a guarded state.
+//! LuaJIT: `jit.profile` in a guarded state; `jit.on` in one that is not.
 //!
 //! The script may use the profiler (`jit.profile`, `jit.p`). Two things must not happen then: its `start("f")` would switch the
 //! guards to function mode, in which a loop that calls nothing has none; and it could not start at all, since our helper owns the profiler
@@ -7,10 +7,12 @@
 //! gives it back.
 //!
 //! The library is wrapped where `require` finds it: in `package.loaded`, and in `package.preload`, from where it comes when it is first
-//! asked for. A script that has kept `start` from before the attach, or gets it back by the library `debug`, has the plain one.
+//! asked for. `jit.on()` is wrapped as well: where compiled code has no guards and a call with limits is open, the compiler stays off.
+//! A script that has kept `start` from before the attach, or gets it back by the library `debug`, has the plain one.
 
 use crate::hook::state_of;
 use crate::jit::{self, Jit};
+use crate::state::State;
 use crate::sys::{self, lua_State};
 use std::ffi::{CStr, c_int};
 use std::ptr;
@@ -35,6 +37,12 @@ unsafe extern "C-unwind" fn install(l: *mut lua_State) -> c_int {
     // SAFETY: a C function has LUA_MINSTACK free slots. Fields are read and written without metamethods.
     unsafe {
         if get(l, c"_LOADED") {
+            sys::lua_pushstring(l, c"jit".as_ptr());
+            sys::lua_rawget(l, -2);
+            if sys::lua_type(l, -1) == sys::LUA_TTABLE {
+                replace(l, c"on", on);
+            }
+            sys::lua_settop(l, -2);
             sys::lua_pushstring(l, NAME.as_ptr());
             sys::lua_rawget(l, -2);
             patch(l);
@@ -107,6 +115,23 @@ unsafe extern "C-unwind" fn open(l: *mut lua_State) -> c_int {
         patch(l);
     }
     1
+}
+
+/// In the place of `jit.on`.
+unsafe extern "C-unwind" fn on(l: *mut lua_State) -> c_int {
+    // SAFETY: a C function that Lua has called.
+    unsafe {
+        let must_be_off =
+            |state: &State| state.jit.get() == Jit::Interpreted && state.interpreted.get();
+        if sys::lua_type(l, 1) <= sys::LUA_TNIL && state_of(l).is_some_and(must_be_off) {
+            return 0;
+        }
+        // Not through `lua_pcall`: `jit.on(true)` is about the function that calls it, and looks for it one level up.
+        match sys::lua_tocfunction(l, sys::lua_upvalueindex(1)) {
+            Some(jit_on) => jit_on(l),
+            None => 0,
+        }
+    }
 }
 
 /// In the place of `jit.profile.start`.

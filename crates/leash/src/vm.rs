@@ -132,7 +132,7 @@ impl Vm {
 
     /// LuaJIT: to be called after `luaL_openlibs`, which switches the compiler on. Where code has to run interpreted (under an
     /// instruction limit, or if compiled code could not be stopped), it is switched off again. The library `jit.profile` is made
-    /// to leave the guards of compiled code alone.
+    /// to leave the guards of compiled code alone, and `jit.on` to leave the compiler off where it must be.
     ///
     /// # Safety
     /// The state runs on this thread.
@@ -141,9 +141,9 @@ impl Vm {
             self.state().interpret_only();
         }
         #[cfg(feature = "luajit")]
-        if self.jit() == Jit::Guarded {
-            // SAFETY: by the caller.
-            unsafe { crate::profile::wrap(self.state().main.get()) };
+        // SAFETY: by the caller.
+        unsafe {
+            crate::profile::wrap(self.state().main.get());
         }
     }
 
@@ -298,7 +298,11 @@ pub(crate) unsafe fn attach_state(l: *mut lua_State) -> Result<Vm, AttachError> 
         return Err(AttachError::Lua(message)); // dropping `vm` detaches
     }
     // SAFETY: attached, on this thread.
-    unsafe { jit::guard(vm.state()) };
+    unsafe {
+        jit::guard(vm.state());
+        #[cfg(feature = "luajit")]
+        crate::profile::wrap(main);
+    }
     Ok(vm)
 }
 

@@ -354,6 +354,33 @@ fn a_profiler_of_somebody_else_is_left_alone() {
     }
 }
 
+/// A state that runs interpreted stays so, whatever its script says.
+#[test]
+fn a_script_cannot_switch_the_compiler_on_where_it_must_be_off() {
+    if !alone("a_script_cannot_switch_the_compiler_on_where_it_must_be_off") {
+        return;
+    }
+    let first = Lua::new();
+    // SAFETY: live, on this thread.
+    unsafe { first.vm().libraries_are_open() };
+    first.ok("require('jit.profile').start('i1', function() end)");
+    let second = Lua::new();
+    // SAFETY: as above.
+    unsafe { second.vm().libraries_are_open() };
+    assert_eq!(second.vm().jit(), Jit::Interpreted);
+    for code in [
+        "jit.on() while true do end",
+        "jit.on() local function f() while true do end end f()",
+        "while true do jit.on() for i = 1, 1e6 do end end",
+        "local on = jit.on coroutine.wrap(function() on(true, true) jit.on() while true do end end)()",
+    ] {
+        let stop = second.run(code, &timeout(30)).unwrap_err();
+        assert_eq!(stop.reason, Reason::Timeout, "{code}");
+    }
+    second.assert_healthy();
+    first.ok("require('jit.profile').stop()");
+}
+
 /// `jit.profile` works in a guarded state, and takes nothing from the limits: before, while and after it is used.
 #[test]
 fn the_profiler_is_the_scripts_too() {
