@@ -54,7 +54,8 @@ impl State {
             self.publish_clock();
         }
         if scope.budget.get().is_some() || self.jit.get() == Jit::Interpreted {
-            self.interpret_only();
+            // SAFETY: by the caller, `l` runs here. (In a finalizer LuaJIT raises an error.)
+            unsafe { self.interpret_only(l) };
         }
         self.memory.begin();
         self.scope_state.set(l);
@@ -95,9 +96,17 @@ impl State {
 
     /// Compiled code is not entered from now on: it counts no instructions. Compiled code that called us goes on in the
     /// interpreter.
-    pub fn interpret_only(&self) {
-        // SAFETY: the state is live, on this thread.
-        unsafe { sys::interpret_only(self.main.get()) };
+    ///
+    /// # Safety
+    /// `l` is the coroutine that runs on this thread, or the main state if none runs. Not in a finalizer.
+    pub unsafe fn interpret_only(&self, l: *mut lua_State) {
+        // SAFETY: by the caller. The compiler is off while the recorder is settled, so that no new recording begins.
+        unsafe {
+            sys::compile_no_more(l);
+            #[cfg(feature = "luajit")]
+            crate::recorder::settle(l);
+            sys::forget_compiled(l);
+        }
         self.interpreted.set(true);
     }
 

@@ -343,7 +343,9 @@ unsafe extern "C-unwind" fn hook(l: *mut lua_State, ar: *mut lua_Debug) {
     if counted {
         state.uncounted.set(0);
         if marked && !hookless::in_finalizer(state) {
-            state.interpret_only(); // `recount` asks, in case the script has switched LuaJIT's compiler on
+            // `recount` asks, in case the script has switched LuaJIT's compiler on.
+            // SAFETY: `l` runs this hook.
+            unsafe { state.interpret_only(l) };
         }
         // SAFETY: as above.
         state.charge(i64::from(unsafe { sys::lua_gethookcount(l) }));

@@ -266,7 +266,8 @@ mod imp {
         if lost {
             // A state that is not attached has begun to use the profiler meanwhile.
             state.jit.set(Jit::Interpreted);
-            state.interpret_only();
+            // SAFETY: by the caller; the script has called the function that calls this, so nothing is being recorded.
+            unsafe { state.interpret_only(state.main.get()) };
         }
     }
 

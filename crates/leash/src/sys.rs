@@ -180,22 +180,35 @@ pub mod profiler {
     }
 }
 
-/// Makes every function of this state run in the interpreter, where hooks are seen. Nothing on engines without a compiler.
+/// No more code of this state is compiled. Nothing on engines without a compiler.
 ///
 /// # Safety
-/// `l` is a live state on its own thread, and no compiled code of it is running.
-pub unsafe fn interpret_only(l: *mut lua_State) {
+/// `l` is a live state on its own thread, and runs no finalizer (LuaJIT raises an error then).
+pub unsafe fn compile_no_more(l: *mut lua_State) {
     #[cfg(feature = "luajit")]
-    // SAFETY: by the caller; mode words are from `luajit.h`. Traces that exist are flushed, since they ignore hooks.
+    // SAFETY: by the caller; mode words are from `luajit.h`.
     unsafe {
         jit::luaJIT_setmode(l, 0, jit::ENGINE_OFF);
+    }
+    #[cfg(not(feature = "luajit"))]
+    let _ = l;
+}
+
+/// Throws away what has been compiled, since it ignores hooks.
+///
+/// # Safety
+/// As [`compile_no_more`]; no compiled code of the state is running, and no recording has been left half given up (`recorder.rs`).
+pub unsafe fn forget_compiled(l: *mut lua_State) {
+    #[cfg(feature = "luajit")]
+    // SAFETY: by the caller.
+    unsafe {
         jit::luaJIT_setmode(l, 0, jit::ENGINE_FLUSH);
     }
     #[cfg(not(feature = "luajit"))]
     let _ = l;
 }
 
-/// Undoes [`interpret_only`].
+/// Undoes [`compile_no_more`].
 ///
 /// # Safety
 /// `l` is a live state on its own thread.

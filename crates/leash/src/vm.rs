@@ -138,7 +138,8 @@ impl Vm {
     /// The state runs on this thread.
     pub unsafe fn libraries_are_open(&self) {
         if self.state().interpreted.get() {
-            self.state().interpret_only();
+            // SAFETY: by the caller: nothing runs in the state but perhaps the C function that calls this.
+            unsafe { self.state().interpret_only(self.state().main.get()) };
         }
         #[cfg(feature = "luajit")]
         // SAFETY: by the caller.
@@ -218,6 +219,8 @@ impl Drop for Vm {
                 sentinel::uproot(main);
                 hookless::uproot(main);
                 state.unwrap_allocator();
+                #[cfg(feature = "luajit")]
+                crate::recorder::settle(main);
                 jit::unguard(state, true);
                 state.compile_again();
             }
@@ -299,6 +302,11 @@ pub(crate) unsafe fn attach_state(l: *mut lua_State) -> Result<Vm, AttachError> 
     }
     // SAFETY: attached, on this thread.
     unsafe {
+        #[cfg(feature = "luajit")]
+        {
+            crate::recorder::plant(main);
+            crate::recorder::settle(l);
+        }
         jit::guard(vm.state());
         #[cfg(feature = "luajit")]
         crate::profile::wrap(main);

@@ -73,7 +73,8 @@ impl Host {
             }
             if cfg!(feature = "luajit") {
                 // Compiled code does not see hooks: another issue.
-                sys::interpret_only(l);
+                sys::compile_no_more(l);
+                sys::forget_compiled(l);
             }
             let guest = Guest::attach(l).unwrap();
             guest.on_interrupt(on_interrupt);

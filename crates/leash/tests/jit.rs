@@ -458,6 +458,24 @@ fn a_script_that_switches_the_compiler_on_is_counted_all_the_same() {
     }
 }
 
+/// Compiled code was thrown away in a hook while a trace was being recorded that goes on from another one: LuaJIT, which notices at the next
+/// instruction only that it has to give up, looked for the other one.
+#[test]
+fn the_compiler_is_switched_off_while_it_records() {
+    let lua = Lua::new();
+    lua.ok("jit.opt.start('hotloop=2', 'hotexit=2')");
+    // A C call in a loop is the end of a trace and the beginning of another.
+    let body = "for i = 1, 8 do local x = os.time() x = os.clock() table.sort(t) end ".repeat(20);
+    let code = format!(
+        "local code = [[local t = {{3, 1, 2}} {body}]] while true do jit.on() loadstring(code)() end"
+    );
+    for _ in 0..rounds() * 10 {
+        let limits = Limits::new().instructions(30_000_000).timeout(ms(100));
+        lua.run(&code, &limits).unwrap_err();
+    }
+    lua.assert_healthy();
+}
+
 static INTERRUPTS: AtomicU32 = AtomicU32::new(0);
 
 unsafe extern "C-unwind" fn note(_: *mut sys::lua_State) {
