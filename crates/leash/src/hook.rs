@@ -350,6 +350,10 @@ unsafe extern "C-unwind" fn hook(l: *mut lua_State, ar: *mut lua_Debug) {
         // SAFETY: as above.
         state.charge(i64::from(unsafe { sys::lua_gethookcount(l) }));
     }
+    // SAFETY: as above.
+    if unsafe { (*ar).event } == sys::LUA_HOOKCALL && hookless::in_event(state) {
+        return; // the next instruction is soon enough
+    }
     if !state.scope.get().is_null() && state.verdict().is_some() {
         // SAFETY: `l` runs this hook.
         unsafe { raise(state, l) };

@@ -34,6 +34,9 @@ use std::sync::atomic::{Ordering, compiler_fence};
 /// LuaJIT: `HOOK_ACTIVE` in `lj_obj.h`, as [`crate::hookmask`] has seen it.
 pub const ACTIVE: u8 = 0x10;
 
+/// LuaJIT: `HOOK_VMEVENT`, in the same byte.
+const IN_EVENT: u8 = 0x20;
+
 /// LuaJIT: `HOOK_GC`, in the same byte.
 const IN_FINALIZER: u8 = 0x40;
 
@@ -230,6 +233,13 @@ unsafe fn allowhook(state: &State, co: *mut lua_State) -> Option<*mut u8> {
     // SAFETY: found inside a `lua_State`.
     let place = |offset| unsafe { co.cast::<u8>().add(offset) };
     state.layout.get().allowhook.map(place)
+}
+
+/// LuaJIT: a callback of the profiler, or of another event of the virtual machine, runs (`HOOK_VMEVENT`). An error on its way to `profile::sample`, which catches it,
+/// would end the process.
+pub fn in_event(state: &State) -> bool {
+    // SAFETY: as below; live, on this thread.
+    hookmask(state).is_some_and(|mask| unsafe { mask.read_volatile() } & IN_EVENT != 0)
 }
 
 /// LuaJIT: a finalizer runs (`HOOK_GC` in `lj_obj.h`). The compiler cannot be switched then: `luaJIT_setmode` raises an error.

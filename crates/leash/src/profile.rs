@@ -134,6 +134,22 @@ unsafe extern "C-unwind" fn on(l: *mut lua_State) -> c_int {
     }
 }
 
+/// What LuaJIT passes to the callback. Kept, so that nothing has to be allocated for it, where no error is caught.
+const VMSTATES: [&CStr; 5] = [c"N", c"I", c"C", c"G", c"J"];
+
+/// In the place of the script's callback: calls it, and lets no error through, for LuaJIT ends the process then (`jit_profile_callback`
+/// in `lib_jit.c`). A stop is delivered again when the callback is over.
+unsafe extern "C-unwind" fn sample(l: *mut lua_State) -> c_int {
+    // SAFETY: a C function that LuaJIT has called; the upvalue is a function, by `start`.
+    unsafe {
+        let arguments = sys::lua_gettop(l);
+        sys::lua_pushvalue(l, sys::lua_upvalueindex(1));
+        sys::lua_insert(l, 1);
+        sys::lua_pcall(l, arguments, 0, 0);
+    }
+    0
+}
+
 /// In the place of `jit.profile.start`.
 unsafe extern "C-unwind" fn start(l: *mut lua_State) -> c_int {
     // SAFETY: a C function that Lua has called. The state is on this thread.
@@ -146,6 +162,14 @@ unsafe extern "C-unwind" fn start(l: *mut lua_State) -> c_int {
             let mode = sys::lua_tostring(l, 1);
             sys::luaL_gsub(l, mode, c"f".as_ptr(), c"l".as_ptr());
             sys::lua_replace(l, 1);
+        }
+        if sys::lua_type(l, 2) == sys::LUA_TFUNCTION {
+            sys::lua_pushvalue(l, 2);
+            for vmstate in VMSTATES {
+                sys::lua_pushstring(l, vmstate.as_ptr());
+            }
+            sys::lua_pushcclosure(l, sample, 1 + VMSTATES.len() as c_int);
+            sys::lua_replace(l, 2);
         }
         jit::take_back(state); // starting again means stopping first
         jit::lend(state);

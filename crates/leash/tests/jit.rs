@@ -424,6 +424,41 @@ fn the_profiler_is_the_scripts_too() {
     }
 }
 
+/// LuaJIT ends the process when the script's callback fails, and a stop is an error.
+#[test]
+fn a_stop_in_the_callback_of_the_profiler() {
+    if !alone("a_stop_in_the_callback_of_the_profiler") {
+        return;
+    }
+    let lua = Lua::new();
+    // SAFETY: live, on this thread.
+    unsafe { lua.vm().libraries_are_open() };
+    for body in [
+        "for i = 1, 1e6 do end",
+        "local t = {} for i = 1, 1e5 do t[i] = {i} end",
+        "while true do end",
+        "while true do pcall(function() while true do end end) end",
+        "error('x')",
+    ] {
+        let start =
+            format!("require('jit.profile').start('li1', function() {body} end) while true do end");
+        for n in 0..4 {
+            // The profiler's timer counts CPU time.
+            let stop = lua.run(&start, &Limits::new().cpu(ms(20 + n))).unwrap_err();
+            assert_eq!(stop.reason, Reason::Cpu, "{body}");
+            lua.ok("require('jit.profile').stop()");
+            let few = Limits::new().cpu(ms(60)).memory(50_000);
+            let stop = lua.run(&start, &few).unwrap_err();
+            assert!(
+                matches!(stop.reason, Reason::Memory | Reason::Cpu),
+                "{body}"
+            );
+            lua.ok("require('jit.profile').stop() collectgarbage()");
+        }
+        lua.assert_healthy();
+    }
+}
+
 /// The handler of SIGPROF and its timer are the host's, whatever we do.
 #[test]
 fn sigprof_is_left_alone() {
