@@ -363,6 +363,9 @@ unsafe extern "C-unwind" fn hook(l: *mut lua_State, ar: *mut lua_Debug) {
         // SAFETY: as above.
         unsafe { throw(state, l) };
     }
+    if hookless::in_event(state) {
+        return; // interrupts are for the program, and are delivered again when it goes on
+    }
     // Not before: coroutines that die by a stop as fast as a finalizer makes them say nothing of the finalizer.
     state.unanswered.set(0);
     let (_, entry) = hooked_at(state, l);

@@ -459,6 +459,37 @@ fn a_stop_in_the_callback_of_the_profiler() {
     }
 }
 
+/// An interrupt is for the program, not for its profiler's callback, where its error would be lost.
+#[test]
+fn an_interrupt_in_the_callback_of_the_profiler() {
+    if !alone("an_interrupt_in_the_callback_of_the_profiler") {
+        return;
+    }
+    let lua = Lua::new();
+    // SAFETY: live, on this thread.
+    let (guest, id) = unsafe {
+        lua.vm().libraries_are_open();
+        let guest = Guest::attach(lua.l).unwrap();
+        (guest, guest.id(lua.l).unwrap())
+    };
+    guest.on_interrupt(fail);
+    // Most of the time goes to the callback.
+    lua.ok("require('jit.profile').start('li1', function() for i = 1, 2e6 do end end)");
+    for _ in 0..10 {
+        std::thread::scope(|s| {
+            s.spawn(|| {
+                std::thread::sleep(ms(30));
+                assert!(interrupt(id, How::Once));
+            });
+            let r = lua.run("while true do end", &timeout(20_000));
+            let error = r.expect("the interrupt was lost").unwrap_err();
+            assert_eq!(error, "interrupted");
+        });
+    }
+    lua.ok("require('jit.profile').stop()");
+    lua.assert_healthy();
+}
+
 /// The handler of SIGPROF and its timer are the host's, whatever we do.
 #[test]
 fn sigprof_is_left_alone() {
