@@ -104,7 +104,7 @@ impl State {
         unsafe {
             sys::compile_no_more(l);
             #[cfg(feature = "luajit")]
-            crate::recorder::settle(l);
+            crate::recorder::settle(self, l);
             sys::forget_compiled(l);
         }
         self.interpreted.set(true);

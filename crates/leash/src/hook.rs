@@ -387,7 +387,8 @@ unsafe fn go_on(state: &State, l: *mut lua_State, entry: Option<&Entry>) {
     let request = &state.record().request;
     if request.flags() != 0 {
         // First the answer, then the look: who interrupts a coroutine marks its target first and asks then, so either his mark
-        // is seen here or what he asks comes after the answer.
+        // is seen here or what he asks comes after the answer. So with deadlines: one may have passed since the hook looked, and
+        // what the timer thread has asked be answered with the rest.
         state.place.clear_pending();
         request.answer(CHECK | SWEEP | TARGETS | WATCH);
         let mut again = 0;
@@ -397,8 +398,13 @@ unsafe fn go_on(state: &State, l: *mut lua_State, entry: Option<&Entry>) {
             }
         });
         state.for_each_late(|_| again |= WATCH);
+        if !state.scope.get().is_null() && state.verdict().is_some() {
+            again |= CHECK;
+        }
         if again != 0 {
             request.ask(request.generation(), again);
+            // Whoever asked before may have seen the answer, and need not come again.
+            state.record().arm(Ticks::now());
         }
         if request.flags() == 0 {
             state.record().settled();

@@ -8,9 +8,12 @@
 //! So before we have code thrown away, we call a Lua function that does nothing: at its first instruction the recording is over. It is made when the state is
 //! attached, and kept in the registry.
 
+use crate::hookless;
+use crate::state::State;
 use crate::sys::{self, lua_State};
 use std::ffi::{c_int, c_void};
 use std::ptr;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 static KEY: u8 = 0;
 
@@ -43,11 +46,25 @@ unsafe extern "C-unwind" fn make(l: *mut lua_State) -> c_int {
     0
 }
 
-/// Calls it.
+/// Calls it, with hooks off: an interrupt that arrives is not for this function, and its error would be lost.
 ///
 /// # Safety
-/// `l` is the coroutine that runs on this thread, or the main state if none runs, and has two free slots. Not in a finalizer.
-pub unsafe fn settle(l: *mut lua_State) {
+/// `l` is the coroutine of `state` that runs on this thread, or the main state if none runs, and has two free slots. Not in a finalizer.
+pub unsafe fn settle(state: &State, l: *mut lua_State) {
+    // SAFETY: found behind the main state, which is live. Atomic, for a signal handler changes other bits of the byte.
+    let mask = hookless::hookmask(state).map(|mask| unsafe { AtomicU8::from_ptr(mask) });
+    // Relaxed: one thread.
+    let before = mask.map(|mask| mask.fetch_or(hookless::ACTIVE, Ordering::Relaxed));
+    // SAFETY: by the caller.
+    unsafe { call(l) };
+    if let (Some(mask), Some(before)) = (mask, before)
+        && before & hookless::ACTIVE == 0
+    {
+        mask.fetch_and(!hookless::ACTIVE, Ordering::Relaxed);
+    }
+}
+
+unsafe fn call(l: *mut lua_State) {
     // SAFETY: by the caller. A light userdata and a function are looked up and called: nothing is allocated.
     unsafe {
         let top = sys::lua_gettop(l);

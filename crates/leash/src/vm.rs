@@ -220,7 +220,7 @@ impl Drop for Vm {
                 hookless::uproot(main);
                 state.unwrap_allocator();
                 #[cfg(feature = "luajit")]
-                crate::recorder::settle(main);
+                crate::recorder::settle(state, main);
                 jit::unguard(state, true);
                 state.compile_again();
             }
@@ -305,7 +305,7 @@ pub(crate) unsafe fn attach_state(l: *mut lua_State) -> Result<Vm, AttachError> 
         #[cfg(feature = "luajit")]
         {
             crate::recorder::plant(main);
-            crate::recorder::settle(l);
+            crate::recorder::settle(vm.state(), l);
         }
         jit::guard(vm.state());
         #[cfg(feature = "luajit")]
