@@ -128,14 +128,15 @@ pub fn sweep(state: &State) {
     }
 }
 
-/// The script of this state is about to start the profiler: it gets it, if no other state is guarded.
+/// The script of this state is about to start the profiler: it gets it, if no other state is guarded. Whether it does. If not, it must not try: for a
+/// moment, while another state is detached, nobody owns it.
 ///
 /// # Safety
 /// As [`guard`].
 #[cfg(feature = "luajit")]
-pub unsafe fn lend(state: &State) {
+pub unsafe fn lend(state: &State) -> bool {
     // SAFETY: by the caller.
-    unsafe { imp::lend(state) };
+    unsafe { imp::lend(state) }
 }
 
 /// The script of this state has stopped the profiler, or failed to start it.
@@ -162,7 +163,7 @@ mod imp {
     use crate::profile;
     use crate::state::State;
     use crate::sys::{self, lua_State, profiler};
-    use crate::vm::attach_state;
+    use crate::vm::{Vm, attach_state};
     use std::cell::Cell;
     use std::ffi::{c_int, c_void};
     use std::mem::MaybeUninit;
@@ -236,14 +237,16 @@ mod imp {
         }
     }
 
-    pub unsafe fn lend(state: &State) {
+    pub unsafe fn lend(state: &State) -> bool {
         locked(|| {
-            if GUARDED.load(Ordering::Relaxed) == 1 {
+            let alone = GUARDED.load(Ordering::Relaxed) == 1;
+            if alone {
                 LENT.store(ptr::from_ref(state).cast_mut(), Ordering::Release);
                 // SAFETY: the lock is held.
                 unsafe { disown() };
             }
-        });
+            alone
+        })
     }
 
     pub unsafe fn take_back(state: &State) {
@@ -392,7 +395,11 @@ mod imp {
     fn trial() -> Option<bool> {
         let code = c"local n = 0 for i = 1, 1e9 do n = n + i end return n";
         let question = c"return require('jit.util').traceinfo(1) ~= nil";
-        let limits = Limits::new().timeout(Duration::from_micros(300));
+        let stopped = |vm: &Vm, l, micros| {
+            let limits = Limits::new().timeout(Duration::from_micros(micros));
+            // SAFETY: a function is on the stack.
+            matches!(unsafe { vm.call(l, 0, 0, 0, &limits) }, Err(stop) if stop.reason == Reason::Timeout)
+        };
         // SAFETY: a state of our own, on this thread, closed before we return. `load` leaves a function or a message.
         unsafe {
             let l = sys::luaL_newstate();
@@ -406,12 +413,17 @@ mod imp {
             let guarded = vm.state().jit.get() == Jit::Guarded;
             let load = |code: &std::ffi::CStr| sys::luaL_loadstring(l, code.as_ptr()) == 0;
             sys::luaL_openlibs(l);
-            let good = guarded
-                && load(code)
-                && matches!(vm.call(l, 0, 0, 0, &limits), Err(stop) if stop.reason == Reason::Timeout)
-                && load(question)
-                && sys::lua_pcall(l, 0, 1, 0) == 0
-                && sys::lua_toboolean(l, -1) != 0;
+            let mut good = false;
+            // On a busy machine the first may stop the loop before it is compiled.
+            for micros in [300, 3000, 30_000, 300_000] {
+                if good || !guarded || !load(code) || !stopped(&vm, l, micros) {
+                    break;
+                }
+                good = load(question)
+                    && sys::lua_pcall(l, 0, 1, 0) == 0
+                    && sys::lua_toboolean(l, -1) != 0;
+                sys::lua_settop(l, 0);
+            }
             drop(vm);
             sys::lua_close(l);
             guarded.then_some(good)

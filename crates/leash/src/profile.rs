@@ -158,22 +158,23 @@ unsafe extern "C-unwind" fn start(l: *mut lua_State) -> c_int {
             original(l, 0, || {});
             return 0;
         };
+        sys::luaL_optlstring(l, 1, ptr::null(), ptr::null_mut());
+        sys::luaL_checktype(l, 2, sys::LUA_TFUNCTION);
         if sys::lua_type(l, 1) == sys::LUA_TSTRING {
             let mode = sys::lua_tostring(l, 1);
             sys::luaL_gsub(l, mode, c"f".as_ptr(), c"l".as_ptr());
             sys::lua_replace(l, 1);
         }
-        if sys::lua_type(l, 2) == sys::LUA_TFUNCTION {
-            sys::lua_pushvalue(l, 2);
-            for vmstate in VMSTATES {
-                sys::lua_pushstring(l, vmstate.as_ptr());
-            }
-            sys::lua_pushcclosure(l, sample, 1 + VMSTATES.len() as c_int);
-            sys::lua_replace(l, 2);
+        sys::lua_pushvalue(l, 2);
+        for vmstate in VMSTATES {
+            sys::lua_pushstring(l, vmstate.as_ptr());
         }
+        sys::lua_pushcclosure(l, sample, 1 + VMSTATES.len() as c_int);
+        sys::lua_replace(l, 2);
         jit::take_back(state); // starting again means stopping first
-        jit::lend(state);
-        original(l, 0, || jit::take_back(state));
+        if jit::lend(state) {
+            original(l, 0, || jit::take_back(state));
+        }
     }
     0
 }

@@ -459,6 +459,40 @@ fn a_stop_in_the_callback_of_the_profiler() {
     }
 }
 
+/// A detach lets go of the profiler for a moment. A script that started it just then took the guards from all states.
+#[test]
+fn a_script_cannot_take_the_profiler_from_others() {
+    if !alone("a_script_cannot_take_the_profiler_from_others") {
+        return;
+    }
+    let done = AtomicBool::new(false);
+    std::thread::scope(|s| {
+        s.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                // SAFETY: a state of our own, on this thread.
+                unsafe {
+                    let l = sys::luaL_newstate();
+                    drop(leash::Vm::attach(l).unwrap());
+                    sys::lua_close(l);
+                }
+            }
+        });
+        let (first, second) = (Lua::new(), Lua::new());
+        // SAFETY: live, on this thread.
+        unsafe { first.vm().libraries_are_open() };
+        let start = Instant::now();
+        let mut stopped = true;
+        while stopped && start.elapsed() < ms(3000) {
+            first.ok("local p = require 'jit.profile' for i = 1, 1000 do p.start('i1', function() end) end");
+            // Long, but not endless.
+            stopped = second.run("for i = 1, 1e9 do end", &timeout(2)).is_err();
+            first.ok("require('jit.profile').stop()");
+        }
+        done.store(true, Ordering::Relaxed);
+        assert!(stopped, "compiled code was not stopped");
+    });
+}
+
 /// An interrupt is for the program, not for its profiler's callback, where its error would be lost.
 #[test]
 fn an_interrupt_in_the_callback_of_the_profiler() {
