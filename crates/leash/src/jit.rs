@@ -160,7 +160,6 @@ mod imp {
     use super::{Jit, PROFILE};
     use crate::hookless;
     use crate::limits::{Limits, Reason};
-    use crate::profile;
     use crate::state::State;
     use crate::sys::{self, lua_State, profiler};
     use crate::vm::{Vm, attach_state};
@@ -232,8 +231,6 @@ mod imp {
         });
         if owned {
             state.jit.set(Jit::Guarded);
-            // SAFETY: by the caller.
-            unsafe { profile::wrap(state.main.get()) };
         }
     }
 

@@ -304,12 +304,12 @@ pub(crate) unsafe fn attach_state(l: *mut lua_State) -> Result<Vm, AttachError> 
     unsafe {
         #[cfg(feature = "luajit")]
         {
-            crate::recorder::plant(main);
+            crate::recorder::plant(l);
             crate::recorder::settle(vm.state(), l);
         }
         jit::guard(vm.state());
         #[cfg(feature = "luajit")]
-        crate::profile::wrap(main);
+        crate::profile::wrap(l);
     }
     Ok(vm)
 }

@@ -120,8 +120,14 @@ impl Task {
             handler,
         };
         task.bound(work.scenario.countable, rng);
-        let prefix = "collectgarbage('restart') if jit then jit.on() end ";
-        task.code.insert_str(0, prefix);
+        // LuaJIT follows a wild pointer when its collector, called by compiled code, is refused memory (it makes the table of strings smaller, by a
+        // new one; `lj_trace_unwind` then takes the collector's state for the number of a trace). That is its own, with or without Leash.
+        let collector = match task.way {
+            Way::Memory if cfg!(feature = "luajit") => "stop",
+            _ => "restart",
+        };
+        let prefix = format!("collectgarbage('{collector}') if jit then jit.on() end ");
+        task.code.insert_str(0, &prefix);
         task
     }
 
