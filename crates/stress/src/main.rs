@@ -93,7 +93,7 @@ fn main() -> ExitCode {
     );
     let mut rng = fastrand::Rng::with_seed(seed);
     tally::prepare(&scenarios);
-    worker::block_profiling_signals();
+    worker::prepare_for_profiling_signals();
     let works = expected::compute(&scenarios);
     let patience = patience::Patience::new(threads, Duration::from_secs(options.patience), seed);
     let run = worker::Run::new(works, patience, threads);

@@ -210,8 +210,14 @@ impl Worker<'_> {
     }
 }
 
-/// `SIGPROF` is for the threads that run Lua: LuaJIT's handler changes the state that is profiled, on whichever thread it is called.
-pub fn block_profiling_signals() {
+/// What a host with several threads has to do for LuaJIT's profiler, with or without Leash. `SIGPROF` is for the threads that run Lua: LuaJIT's handler
+/// changes the state that is profiled, on whichever thread it is called. And one that is on its way to another thread when LuaJIT puts the earlier
+/// handler back must not meet the default, which ends the process.
+pub fn prepare_for_profiling_signals() {
+    extern "C" fn nothing(_: libc::c_int) {}
+    let nothing: extern "C" fn(libc::c_int) = nothing;
+    // SAFETY: a handler that does nothing.
+    unsafe { libc::signal(libc::SIGPROF, nothing as usize) };
     change_mask(libc::SIG_BLOCK);
 }
 
