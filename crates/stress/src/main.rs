@@ -56,6 +56,11 @@ struct Options {
     #[arg(long, default_value_t = 90)]
     patience: u64,
 
+    /// Only programs that end by themselves. ThreadSanitizer keeps a signal back until the program next calls into libc, which
+    /// an endless loop need not do
+    #[arg(long)]
+    ends: bool,
+
     /// No Leash: calls lua_sethook from another thread, as is often done. Ends in undefined behaviour
     #[arg(long)]
     unsafe_cross_thread: bool,
@@ -83,6 +88,9 @@ fn main() -> ExitCode {
     }
     scenarios.retain(|s| options.only.is_empty() || options.only.iter().any(|name| name == s.name));
 
+    // What is known beforehand is known because it has to be stopped.
+    scenarios.retain(|s| !options.ends || s.values.iter().any(|p| p.known.is_none()));
+
     let seed = options.seed.unwrap_or_else(|| fastrand::u64(..1 << 32));
     let threads = options
         .threads
@@ -96,7 +104,7 @@ fn main() -> ExitCode {
     worker::prepare_for_profiling_signals();
     let works = expected::compute(&scenarios);
     let patience = patience::Patience::new(threads, Duration::from_secs(options.patience), seed);
-    let run = worker::Run::new(works, patience, threads);
+    let run = worker::Run::new(works, patience, threads, options.ends);
 
     let start = Instant::now();
     // The threads that look on are left behind when the process ends.

@@ -85,10 +85,11 @@ impl fmt::Display for Task {
 }
 
 impl Task {
-    /// Chooses one.
-    pub fn choose(work: &Work, rng: &mut fastrand::Rng) -> Task {
+    /// Chooses one; if it `ends`, it does so by itself.
+    pub fn choose(work: &Work, ends: bool, rng: &mut fastrand::Rng) -> Task {
         let mut way = rng.choice(WAYS).unwrap_or(Way::Free);
         if way == Way::Endless && work.endless.is_empty()
+            || ends && matches!(way, Way::Endless | Way::Once)
             || way == Way::Instructions && !work.scenario.countable
         {
             way = Way::Free;

@@ -25,13 +25,16 @@ pub struct Run {
     pub patience: Patience,
     /// Most threads at a time.
     pub threads: usize,
+    /// Only what ends by itself.
+    pub ends: bool,
     waiting: Mutex<Vec<Moving>>,
 }
 
 impl Run {
     /// Nothing has been done yet.
-    pub fn new(works: Vec<Work>, patience: Patience, threads: usize) -> Run {
+    pub fn new(works: Vec<Work>, patience: Patience, threads: usize, ends: bool) -> Run {
         Run {
+            ends,
             works,
             patience,
             threads,
@@ -152,7 +155,7 @@ impl Worker<'_> {
     fn piece(&self, at: usize, rng: &mut fastrand::Rng) {
         let number = rng.usize(..self.run.works.len());
         let work = &self.run.works[number];
-        let task = Task::choose(work, rng);
+        let task = Task::choose(work, self.run.ends, rng);
         let poisoned = work.scenario.poisons && task.is_endless();
         let own = poisoned.then(|| self.open(true, rng));
         let state = own.as_ref().unwrap_or(&self.states[at]);
