@@ -37,13 +37,54 @@ fn command(arguments: &[&str]) -> Command {
 
 /// Runs cargo; its output is the reader's.
 pub fn run(arguments: &[&str]) -> Result<()> {
+    run_in(arguments, &[])
+}
+
+/// The command, where `+TOOLCHAIN` as the first argument is another toolchain's cargo: only the one that rustup has put on the path knows what
+/// that means, and it is not to hear which toolchain runs this task.
+fn command_in(arguments: &[&str], environment: &[(&str, String)]) -> Command {
+    let mut command = match arguments.first() {
+        Some(first) if first.starts_with('+') => {
+            let mut command = Command::new("cargo");
+            command.args(arguments).current_dir(root());
+            for name in ["RUSTUP_TOOLCHAIN", "CARGO", "RUSTC", "RUSTDOC"] {
+                command.env_remove(name);
+            }
+            command
+        }
+        _ => command(arguments),
+    };
+    let environment = environment.iter().map(|(name, value)| (name, value));
+    command.envs(environment);
+    command
+}
+
+/// The same with an environment.
+pub fn run_in(arguments: &[&str], environment: &[(&str, String)]) -> Result<()> {
     let line = format!("cargo {}", arguments.join(" "));
     println!("{line}");
-    let status = command(arguments)
+    let status = command_in(arguments, environment)
         .status()
         .context("cannot start cargo; is it installed?")?;
     ensure!(status.success(), "`{line}` failed ({status})");
     Ok(())
+}
+
+/// Runs cargo; its messages, one JSON object a line, are returned, and what else it says is the reader's.
+pub fn messages(arguments: &[&str], environment: &[(&str, String)]) -> Result<String> {
+    let line = format!("cargo {}", arguments.join(" "));
+    println!("{line}");
+    let output = command_in(arguments, environment)
+        .arg("--message-format=json-render-diagnostics")
+        .stderr(Stdio::inherit())
+        .output()
+        .context("cannot start cargo; is it installed?")?;
+    ensure!(
+        output.status.success(),
+        "`{line}` failed ({})",
+        output.status
+    );
+    String::from_utf8(output.stdout).context("cargo writes UTF-8")
 }
 
 /// How a command is built.
@@ -75,21 +116,9 @@ pub fn leash(engine: Engine, profile: Profile) -> Result<Leash> {
     if profile == Profile::Release {
         arguments.push("--release");
     }
-    let line = format!("cargo {}", arguments.join(" "));
-    println!("{line}");
-    let output = command(&arguments)
-        .arg("--message-format=json-render-diagnostics")
-        .stderr(Stdio::inherit())
-        .output()
-        .context("cannot start cargo; is it installed?")?;
-    ensure!(
-        output.status.success(),
-        "`{line}` failed ({})",
-        output.status
-    );
-    let messages = String::from_utf8(output.stdout).context("cargo writes UTF-8")?;
+    let messages = messages(&arguments, &[])?;
     let Products { leash, lua } =
-        products(&messages).with_context(|| format!("`{line}` did not say what it has built"))?;
+        products(&messages).context("cargo did not say what it has built")?;
 
     let name = format!("{profile:?}").to_lowercase();
     let folder = target().join("test").join(engine.name()).join(name);

@@ -22,8 +22,10 @@ mod manifest;
 mod modules;
 mod process;
 mod rocks;
+mod sanitize;
 mod stats;
 mod steps;
+mod stress;
 mod suites;
 mod table;
 mod test;
@@ -46,6 +48,10 @@ enum Task {
     Test(test::Options),
     /// Check the formatting, and run clippy for each engine
     Lint(lint::Options),
+    /// Interrupt computing states as often as possible, and check what they compute
+    Stress(stress::Options),
+    /// Run the tests and the stress under AddressSanitizer or ThreadSanitizer
+    Sanitize(sanitize::Options),
     /// Measure what Leash costs, and how late it stops; write docs/benchmarks.md
     Bench(bench::Options),
 }
@@ -56,6 +62,8 @@ fn main() {
         Task::Lint(options) => lint::run(&options),
         Task::Bench(options) => bench::run(&options),
         Task::Modules(options) => modules::run(&options),
+        Task::Stress(options) => stress::run(&options),
+        Task::Sanitize(options) => sanitize::run(&options),
     };
     if let Err(error) = outcome {
         eprintln!("\nxtask: {error:#}");

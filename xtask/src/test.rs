@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 use crate::cargo::{self, Leash, Profile};
 use crate::engine::Engine;
 use crate::steps::Steps;
-use crate::{corpus, examples, lint, rocks, suites};
+use crate::{corpus, examples, lint, rocks, stress, suites};
 
 /// What to test.
 #[derive(Debug, Args)]
@@ -46,6 +46,8 @@ enum Part {
     Xtask,
     /// For each engine, the crate lua-leash
     Engine,
+    /// For each engine, a few seconds of `cargo xtask stress`
+    Stress,
     /// For each engine, the command's tests
     Cli,
     /// For each engine, tests/corpus under Leash and without
@@ -57,6 +59,9 @@ enum Part {
     /// For each engine that LuaRocks is set up for: `luarocks make`, and the modules that it installs
     Rocks,
 }
+
+/// Enough for each scenario to be tried a few hundred times.
+const STRESS_SECONDS: u32 = 5;
 
 impl Options {
     fn wants(&self, part: Part) -> bool {
@@ -110,6 +115,12 @@ pub fn run(options: &Options) -> Result<()> {
 fn whole_engine(steps: &mut Steps, options: &Options, engine: Engine) -> Result<()> {
     if options.wants(Part::Engine) {
         crate_test(steps, engine, "lua-leash", &format!("{engine},vendored"))?;
+    }
+    if options.wants(Part::Stress) {
+        let again = format!("cargo xtask stress {engine} --seconds {STRESS_SECONDS}");
+        steps.run(&format!("{engine}: stress"), &again, || {
+            stress::check(engine, STRESS_SECONDS, &[])
+        })?;
     }
     if options.wants(Part::Cli) {
         crate_test(steps, engine, "leash-cli", engine.name())?;

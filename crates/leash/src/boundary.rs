@@ -70,6 +70,7 @@ impl State {
         self.publish();
         if scope.budget.get().is_some() {
             self.recounted.set(scope.started);
+            self.uncounted.set(0);
             self.for_each_scope(|s| {
                 if !ptr::eq(s, scope)
                     && let Some(left) = s.budget.get()

@@ -11,7 +11,8 @@
 //! comes true when the call is over. A copy that was taken before the attach is the plain one. Where code has guards, the count hook notices (`hook`, "marked"); on a LuaJIT
 //! without them such a script outlives its limit, and `leash.info().jit` says `interpreted`.
 
-use crate::jit::{self, Jit};
+use crate::hookless;
+use crate::jit::Jit;
 use crate::state::State;
 use crate::sys;
 
@@ -23,12 +24,21 @@ pub use imp::wrap;
 impl State {
     /// Compiled code is not entered from now on. Compiled code that called us goes on in the interpreter. Nothing happens in a finalizer,
     /// where LuaJIT does not allow it: compiled code that set the collector off would go on in memory that is no more.
-    pub fn interpret_only(&self) {
-        if !jit::in_finalizer(self) {
-            self.interpreted.set(true);
-            // SAFETY: the state is live, on this thread; not on a trace, for a C function or the hook is running.
-            unsafe { sys::interpret_only(self.main.get()) };
+    ///
+    /// # Safety
+    /// `l` is the coroutine that runs on this thread, or the main state if none runs; not on a trace, for a C function or the hook is running.
+    pub unsafe fn interpret_only(&self, l: *mut sys::lua_State) {
+        if hookless::in_finalizer(self) {
+            return;
         }
+        // SAFETY: by the caller. The compiler is off while the recorder is settled, so that no new recording begins.
+        unsafe {
+            sys::compile_no_more(l);
+            #[cfg(feature = "luajit")]
+            crate::recorder::settle(self, l);
+            sys::forget_compiled(l);
+        }
+        self.interpreted.set(true);
     }
 
     /// The same, until [`compile_again`](State::compile_again), for a call that begins in `l`. False in a finalizer, unless that is in force
@@ -41,15 +51,18 @@ impl State {
             return true;
         }
         // SAFETY: by the caller.
-        self.compiles_later.set(unsafe { is_on(l) });
-        self.interpret_only();
+        unsafe {
+            self.compiles_later.set(is_on(l));
+            self.interpret_only(l);
+        }
         self.interpreted.get()
     }
 
     /// Code of this state may be interrupted at any time from now on. Where compiled code has no guards, it is not entered any more.
     pub fn stay_reachable(&self) {
         if self.jit.get() == Jit::Interpreted && !self.stays_interpreted.get() {
-            self.interpret_only();
+            // SAFETY: the module was entered from it, and has not returned.
+            unsafe { self.interpret_only(self.caller.get()) };
             self.stays_interpreted.set(self.interpreted.get());
         }
     }
@@ -171,24 +184,18 @@ mod imp {
 
     /// Where the compiler has to be off, what the script wants comes true later.
     unsafe fn switch(l: *mut lua_State, on: bool) {
-        // SAFETY: in a C function that Lua has called.
+        // SAFETY: in a C function that Lua has called. The plain function is called directly and not through `lua_pcall`: `jit.on(true)` is about
+        // the function that calls it, and looks for it one level up.
         unsafe {
             let all = sys::lua_isnoneornil(l, 1) != 0; // not one function
-            if sys::lua_type(l, 1) == sys::LUA_TBOOLEAN && sys::lua_toboolean(l, 1) != 0 {
-                // The function that calls: to the plain one that would be this one.
-                let mut ar = std::mem::zeroed();
-                if sys::lua_getstack(l, 1, &mut ar) != 0
-                    && sys::lua_getinfo(l, c"f".as_ptr(), &mut ar) != 0
-                {
-                    sys::lua_replace(l, 1);
-                }
+            if let Some(plain) = sys::lua_tocfunction(l, sys::lua_upvalueindex(1)) {
+                plain(l);
             }
-            library::original(l, 0, || {});
             if let Some(state) = state_of(l).filter(|s| s.interpreted.get()) {
                 if all {
                     state.compiles_later.set(on);
                 }
-                state.interpret_only();
+                state.interpret_only(l);
             }
         }
     }

@@ -36,6 +36,7 @@ impl Guest {
     pub unsafe fn attach(l: *mut lua_State) -> Result<Guest, AttachError> {
         // SAFETY: by the caller.
         if let Some(guest) = unsafe { Guest::of(l) } {
+            guest.state().caller.set(l);
             guest.state().follows.set(true);
             guest.state().follow_to_this_thread();
             return Ok(guest);
@@ -51,6 +52,7 @@ impl Guest {
             }
             let state = vm.into_state();
             let guest = Guest { state };
+            guest.state().caller.set(l);
             guest.state().belongs_to_lua.set(true);
             guest.state().follows.set(true);
             guest.state().follow_to_this_thread();

@@ -31,7 +31,7 @@ use watchdog::{Ticks, poke::Thread};
 /// The function that `lua_sethook` gets from us.
 pub const HOOK: sys::Hook = hook;
 
-/// Deliveries of the same stop after which hooks are switched on where they are off.
+/// Deliveries of the same stop, or looks at the count, after which hooks are switched on where they are off.
 const PATIENCE: u32 = 3;
 
 /// More instructions than any interpreter runs in a microsecond.
@@ -273,8 +273,7 @@ pub fn merge(was: SavedHook, now: SavedHook) -> SavedHook {
 /// Sees that the count hook is still on every coroutine. **Signal context**; owner thread.
 ///
 /// `debug.sethook` removes it, and what runs until it is back is not counted. So each time that it has to be put back costs
-/// what the fastest machine could have run since the last look: a script gains nothing by removing it. The same for a finalizer, or a hook of
-/// the script's, in which no hook runs: what is found in one twice, with nothing counted in between, has been in there all the time.
+/// what the fastest machine could have run since the last look: a script gains nothing by removing it.
 fn recount(state: &State) {
     state.place.clear_pending();
     state.record().request.answer(RECOUNT);
@@ -284,9 +283,10 @@ fn recount(state: &State) {
     let (mask, step) = (sys::LUA_MASKCOUNT, state.count_step());
     let now = Ticks::now();
     let last = state.recounted.replace(now);
-    let was_off = state.was_off.replace(hookless::are_off(state));
-    let mut missing = was_off && state.was_off.get() && state.counts.get() == 0;
-    state.counts.set(0);
+    // Nothing has been counted for some time: perhaps it is a finalizer that runs, and they do so with hooks off.
+    let silent = state.uncounted.get().saturating_add(1);
+    state.uncounted.set(silent);
+    let mut missing = false;
     jit::unmark(state);
     state.for_each_live(|co, entry| {
         // SAFETY: `for_each_live` passes live, initialised coroutines of this state.
@@ -295,6 +295,9 @@ fn recount(state: &State) {
                 // One that has never run, or is being made, has not removed anything.
                 missing |= state.layout.get().jump_of(co) != Some(0);
                 set_on(state, co, entry, mask, step, false);
+            }
+            if silent > PATIENCE {
+                hookless::switch_on(state, co);
             }
         }
     });
@@ -377,12 +380,18 @@ unsafe extern "C-unwind" fn hook(l: *mut lua_State, ar: *mut lua_Debug) {
         (*ar).event == sys::LUA_HOOKCOUNT && sys::lua_gethookmask(l) == sys::LUA_MASKCOUNT
     };
     if counted {
-        if marked {
-            state.interpret_only(); // `recount` asks, in case the script has switched LuaJIT's compiler on
+        state.uncounted.set(0);
+        if marked && !hookless::in_finalizer(state) {
+            // `recount` asks, in case the script has switched LuaJIT's compiler on.
+            // SAFETY: `l` runs this hook.
+            unsafe { state.interpret_only(l) };
         }
-        state.counts.set(state.counts.get().saturating_add(1));
         // SAFETY: as above.
         state.charge(i64::from(unsafe { sys::lua_gethookcount(l) }));
+    }
+    // SAFETY: as above.
+    if unsafe { (*ar).event } == sys::LUA_HOOKCALL && hookless::in_event(state) {
+        return; // the next instruction is soon enough
     }
     if !state.scope.get().is_null() && state.verdict().is_some() {
         // SAFETY: `l` runs this hook.
@@ -392,6 +401,9 @@ unsafe extern "C-unwind" fn hook(l: *mut lua_State, ar: *mut lua_Debug) {
     if !state.frame.get().is_null() && unsafe { state.look_at_watch(l, counted) } {
         // SAFETY: as above.
         unsafe { throw(state, l) };
+    }
+    if hookless::in_event(state) {
+        return; // interrupts are for the program, and are delivered again when it goes on
     }
     // Not before: coroutines that die by a stop as fast as a finalizer makes them say nothing of the finalizer.
     state.unanswered.set(0);
@@ -423,7 +435,8 @@ unsafe fn go_on(state: &State, l: *mut lua_State) {
     let request = &state.record().request;
     if request.flags() != 0 {
         // First the answer, then the look: who interrupts a coroutine marks its target first and asks then, so either his mark
-        // is seen here or what he asks comes after the answer.
+        // is seen here or what he asks comes after the answer. So with deadlines: one may have passed since the hook looked, and
+        // what the timer thread has asked be answered with the rest.
         state.place.clear_pending();
         request.answer(CHECK | SWEEP | TARGETS | WATCH | BREAK);
         let mut again = 0;
@@ -437,8 +450,13 @@ unsafe fn go_on(state: &State, l: *mut lua_State) {
             state.coroutines.for_each(look);
         }
         state.for_each_late(|_| again |= WATCH);
+        if !state.scope.get().is_null() && state.verdict().is_some() {
+            again |= CHECK;
+        }
         if again != 0 {
             request.ask(request.generation(), again);
+            // Whoever asked before may have seen the answer, and need not come again.
+            state.record().arm(Ticks::now());
         }
         if request.flags() == 0 {
             state.record().settled();
@@ -490,7 +508,12 @@ pub fn state_of(l: *mut lua_State) -> Option<&'static State> {
 ///
 /// Not while Lua moves the stack of a coroutine that the trace would look at: 5.4 and 5.5 turn the frames' pointers into offsets
 /// before they ask for the new block (`luaD_reallocstack`), and `lua_getinfo` would follow them. `block` is what is to be resized.
+///
+/// Not on LuaJIT where code may be compiled: compiled code keeps frames in registers, and `L->base` is where the interpreter left it.
 pub fn trace_from_allocator(state: &State, block: *const c_void) {
+    if cfg!(feature = "luajit") && !state.interpreted.get() {
+        return;
+    }
     if !state.traceback.borrow().is_empty() || state.pthread.get() != thread_identity() {
         return;
     }

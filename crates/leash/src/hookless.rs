@@ -20,7 +20,8 @@
 //! A finalizer that runs its endless code in coroutines, one after the other, is met by the same: it must make them, and the
 //! allocator is called for each.
 //!
-//! Only stops do that: a handler that goes on would run inside the user's hook.
+//! Only stops do that: a handler that goes on would run inside the user's hook. And instruction limits, for nothing is counted there
+//! otherwise: where the count hook has been silent for some time, it is switched on too.
 
 use crate::alloc;
 use crate::state::State;
@@ -32,6 +33,12 @@ use std::sync::atomic::{Ordering, compiler_fence};
 
 /// LuaJIT: `HOOK_ACTIVE` in `lj_obj.h`, as [`crate::hookmask`] has seen it.
 pub const ACTIVE: u8 = 0x10;
+
+/// LuaJIT: `HOOK_VMEVENT`, in the same byte.
+const IN_EVENT: u8 = 0x20;
+
+/// LuaJIT: `HOOK_GC`, in the same byte.
+const IN_FINALIZER: u8 = 0x40;
 
 /// So many slots more than a finalizer needs: `luaD_shrinkstack` of 5.4 wants to see two thirds unused.
 const MANY_SLOTS: c_int = 4000;
@@ -91,21 +98,6 @@ pub unsafe fn switch_on(state: &State, co: *mut lua_State) {
             mask.write_volatile(mask.read_volatile() & !ACTIVE);
         }
     }
-}
-
-/// Whether a finalizer or a hook is running, as far as can be seen. **Signal context**; owner thread.
-pub fn are_off(state: &State) -> bool {
-    let mut off = false;
-    // SAFETY: both places were found inside the structs, and verified; `for_each_live` passes live, initialised coroutines.
-    unsafe {
-        if let Some(mask) = hookmask(state) {
-            off = mask.read_volatile() & ACTIVE != 0;
-        }
-        state.for_each_live(|co, _| {
-            off |= allowhook(state, co).is_some_and(|allow| allow.read_volatile() == 0);
-        });
-    }
-    off
 }
 
 /// The hook of `l` is about to raise an error: from here on hooks are on, also where they were off.
@@ -241,6 +233,19 @@ unsafe fn allowhook(state: &State, co: *mut lua_State) -> Option<*mut u8> {
     // SAFETY: found inside a `lua_State`.
     let place = |offset| unsafe { co.cast::<u8>().add(offset) };
     state.layout.get().allowhook.map(place)
+}
+
+/// LuaJIT: a callback of the profiler, or of another event of the virtual machine, runs (`HOOK_VMEVENT`). An error on its way to `profile::sample`, which catches it,
+/// would end the process.
+pub fn in_event(state: &State) -> bool {
+    // SAFETY: as below; live, on this thread.
+    hookmask(state).is_some_and(|mask| unsafe { mask.read_volatile() } & IN_EVENT != 0)
+}
+
+/// LuaJIT: a finalizer runs (`HOOK_GC` in `lj_obj.h`). The compiler cannot be switched then: `luaJIT_setmode` raises an error.
+pub fn in_finalizer(state: &State) -> bool {
+    // SAFETY: as below; live, on this thread.
+    hookmask(state).is_some_and(|mask| unsafe { mask.read_volatile() } & IN_FINALIZER != 0)
 }
 
 /// LuaJIT: the byte.

@@ -51,8 +51,9 @@ thread_local! {
 /// **longjmp**: what it calls may raise an error for lack of memory; nothing here owns anything.
 ///
 /// # Safety
-/// `main` is the live main state of a LuaJIT state, is running a C function on this thread, and the caller saves and restores the hook.
-pub unsafe fn find(main: *mut lua_State) -> Option<usize> {
+/// `main` is the live main state of a LuaJIT state, and `l`, of the same state, is running a C function on this thread (the hook is the same for all).
+/// The caller saves and restores the hook.
+pub unsafe fn find(l: *mut lua_State, main: *const lua_State) -> Option<usize> {
     let mut search = Search {
         base: main.cast(),
         fits: [true; REACH],
@@ -61,14 +62,14 @@ pub unsafe fn find(main: *mut lua_State) -> Option<usize> {
     // SAFETY: by the caller.
     unsafe {
         for mask in MASKS {
-            sys::lua_sethook(main, Some(on_event), mask, 1_000_000);
+            sys::lua_sethook(l, Some(on_event), mask, 1_000_000);
             search.look(mask as u8);
             if mask & sys::LUA_MASKCALL != 0 {
-                sys::lua_pushcfunction(main, nothing);
-                sys::lua_call(main, 0, 0);
+                sys::lua_pushcfunction(l, nothing);
+                sys::lua_call(l, 0, 0);
             }
         }
-        sys::lua_sethook(main, None, 0, 0);
+        sys::lua_sethook(l, None, 0, 0);
         search.look(0);
     }
     SEARCH.set(std::ptr::null_mut());

@@ -25,9 +25,6 @@ use watchdog::Ticks;
 /// `HOOK_PROFILE` in `lj_obj.h`.
 #[cfg(feature = "luajit")]
 const PROFILE: u8 = 0x80;
-/// `HOOK_GC`: a finalizer is running.
-#[cfg(feature = "luajit")]
-const COLLECTING: u8 = 0x40;
 
 /// How compiled code is made to stop.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -122,17 +119,6 @@ pub fn unmark(state: &State) -> bool {
     false
 }
 
-/// Whether a finalizer of this state is running, as far as can be seen.
-pub fn in_finalizer(state: &State) -> bool {
-    #[cfg(feature = "luajit")]
-    if let Some(mask) = hookless::hookmask(state) {
-        // SAFETY: found behind the main state, which is live. Owner thread.
-        return unsafe { mask.read_volatile() } & COLLECTING != 0;
-    }
-    let _ = state;
-    false
-}
-
 /// A delivery has been answered. A protected call that was begun between the two puts the bit back if it fails, for LuaJIT saves it with the
 /// state of the hooks (`hook_save`, `hook_restore`), and compiled code would leave at each guard from then on: so looks are taken later.
 pub fn sweep(state: &State) {
@@ -163,9 +149,9 @@ pub fn is_lent_to(state: &State) -> bool {
 /// # Safety
 /// As [`guard`].
 #[cfg(feature = "luajit")]
-pub unsafe fn take_back(state: &State) {
+pub unsafe fn take_back(state: &State, l: *mut lua_State) {
     // SAFETY: by the caller.
-    unsafe { imp::take_back(state) };
+    unsafe { imp::take_back(state, l) };
 }
 
 /// In the child of a fork.
@@ -179,10 +165,9 @@ mod imp {
     use super::{Jit, PROFILE};
     use crate::hookless;
     use crate::limits::{Limits, Reason};
-    use crate::profile;
     use crate::state::State;
     use crate::sys::{self, lua_State, profiler};
-    use crate::vm::attach_state;
+    use crate::vm::{Vm, attach_state};
     use std::cell::Cell;
     use std::ffi::{c_int, c_void};
     use std::mem::MaybeUninit;
@@ -254,7 +239,7 @@ mod imp {
         if owned {
             state.jit.set(Jit::Guarded);
             // SAFETY: by the caller.
-            unsafe { profile::wrap(l) };
+            unsafe { crate::profile::wrap(l) };
         }
     }
 
@@ -273,7 +258,7 @@ mod imp {
         ptr::eq(LENT.load(Ordering::Acquire), state)
     }
 
-    pub unsafe fn take_back(state: &State) {
+    pub unsafe fn take_back(state: &State, l: *mut lua_State) {
         let lost = locked(|| {
             if !ptr::eq(LENT.load(Ordering::Relaxed), state) {
                 return false;
@@ -293,7 +278,8 @@ mod imp {
         if lost {
             // A state that is not attached has begun to use the profiler meanwhile.
             state.jit.set(Jit::Interpreted);
-            state.interpret_only();
+            // SAFETY: by the caller; in a C function that the script has called.
+            unsafe { state.interpret_only(l) };
         }
     }
 
@@ -415,49 +401,41 @@ mod imp {
         }
     }
 
-    /// On a machine that is busy the loop may be over before anybody comes to stop it, which says nothing.
-    const ATTEMPTS: u32 = 20;
-    /// So often it must fail to be believed.
-    const FAILURES: usize = 2;
-
     fn trial() -> Option<bool> {
-        let mut told = (0..ATTEMPTS).filter_map(|_| attempt());
-        let first = told.next()?;
-        match first {
-            Some(false) => Some(told.take(FAILURES - 1).any(|again| again == Some(true))),
-            other => other,
-        }
-    }
-
-    /// Whether an endless compiled loop in a state of its own is stopped. (It is not quite endless: if the trial fails it must end.) `Some(None)`
-    /// if that cannot be tried now, for want of memory or since somebody else uses the profiler; none if it has not been tried.
-    fn attempt() -> Option<Option<bool>> {
-        let code = c"local n = 0 for i = 1, 3e7 do n = n + i end return n";
+        let code = c"local n = 0 for i = 1, 1e9 do n = n + i end return n";
         let question = c"return require('jit.util').traceinfo(1) ~= nil";
-        let limits = Limits::new().timeout(Duration::from_micros(300));
+        let stopped = |vm: &Vm, l, micros| {
+            let limits = Limits::new().timeout(Duration::from_micros(micros));
+            // SAFETY: a function is on the stack.
+            matches!(unsafe { vm.call(l, 0, 0, 0, &limits) }, Err(stop) if stop.reason == Reason::Timeout)
+        };
         // SAFETY: a state of our own, on this thread, closed before we return. `load` leaves a function or a message.
         unsafe {
             let l = sys::luaL_newstate();
             if l.is_null() {
-                return Some(None);
+                return None;
             }
             let Ok(vm) = attach_state(l) else {
                 sys::lua_close(l);
-                return Some(None);
+                return None;
             };
             let guarded = vm.state().jit.get() == Jit::Guarded;
             let load = |code: &std::ffi::CStr| sys::luaL_loadstring(l, code.as_ptr()) == 0;
             sys::luaL_openlibs(l);
-            let good = guarded
-                && load(code)
-                && matches!(vm.call(l, 0, 0, 0, &limits), Err(stop) if stop.reason == Reason::Timeout)
-                && load(question)
-                && sys::lua_pcall(l, 0, 1, 0) == 0
-                && sys::lua_toboolean(l, -1) != 0;
-            let tried = good || !guarded || vm.state().record().was_walked();
+            let mut good = false;
+            // On a busy machine the first may stop the loop before it is compiled.
+            for micros in [300, 3000, 30_000, 300_000] {
+                if good || !guarded || !load(code) || !stopped(&vm, l, micros) {
+                    break;
+                }
+                good = load(question)
+                    && sys::lua_pcall(l, 0, 1, 0) == 0
+                    && sys::lua_toboolean(l, -1) != 0;
+                sys::lua_settop(l, 0);
+            }
             drop(vm);
             sys::lua_close(l);
-            tried.then(|| guarded.then_some(good))
+            guarded.then_some(good)
         }
     }
 }

@@ -212,7 +212,9 @@ unsafe extern "C-unwind" fn prepare(l: *mut lua_State) -> c_int {
     unsafe {
         let layout = &mut *sys::lua_touserdata(l, 1).cast::<Layout>();
         if cfg!(feature = "luajit") {
-            layout.hookmask = hookmask::find(l);
+            // Our allocator, by which the state is found, is in force. `l` may be any coroutine.
+            layout.hookmask =
+                crate::hook::state_of(l).and_then(|state| hookmask::find(l, state.main.get()));
         }
         hookless::plant(l);
     }

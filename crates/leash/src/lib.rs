@@ -34,6 +34,8 @@ mod older;
 mod profile;
 mod raise;
 mod record;
+#[cfg(feature = "luajit")]
+mod recorder;
 mod request;
 mod scope;
 mod sentinel;

@@ -84,7 +84,7 @@ unsafe extern "C-unwind" fn start(l: *mut lua_State) -> c_int {
         let mode = sys::luaL_optlstring(l, 1, c"".as_ptr(), ptr::null_mut());
         sys::luaL_checktype(l, 2, sys::LUA_TFUNCTION);
         let mode = CStr::from_ptr(sys::luaL_gsub(l, mode, c"f".as_ptr(), c"l".as_ptr()));
-        jit::take_back(state); // starting again means stopping first
+        jit::take_back(state, l); // starting again means stopping first
         let runs_callback = sys::lua_newthread(l);
         sys::lua_rawsetp(l, sys::LUA_REGISTRYINDEX, (&raw const THREAD).cast());
         sys::lua_pushvalue(l, 2);
@@ -105,36 +105,46 @@ unsafe extern "C-unwind" fn sample(
     samples: c_int,
     what: c_int,
 ) {
-    let runs_callback: *mut lua_State = data.cast();
-    // SAFETY: `l` runs here, and LuaJIT holds hooks off. The other is looked at only if `l` is of its state, and then it is anchored there, and
-    // on this thread; what is compared until then are addresses. (A state that has ended has stopped the profiler.)
+    // SAFETY: `l` runs here, and LuaJIT holds hooks off. The coroutine is of the state that has the profiler, where it is anchored; it is used only if `l` is
+    // of that state, and then this is its thread. (A state that ends stops the profiler.)
     unsafe {
-        let same = state_of(l).is_some_and(jit::is_lent_to);
-        if samples == 0 || !same || sys::lua_checkstack(l, 1) == 0 {
+        if samples == 0 || !state_of(l).is_some_and(jit::is_lent_to) {
             return;
         }
-        let to = runs_callback;
-        if sys::lua_rawgetp(to, sys::LUA_REGISTRYINDEX, (&raw const CALLBACK).cast())
-            == sys::LUA_TFUNCTION
-        {
-            let letter = what as u8;
-            sys::lua_pushthread(l);
-            sys::lua_xmove(l, to, 1);
-            sys::lua_pushinteger(to, samples as sys::lua_Integer);
-            sys::lua_pushlstring(to, (&raw const letter).cast(), 1);
-            if sys::lua_pcall(to, 3, 0, 0) != 0 {
-                // LuaJIT ends the process too: there is nobody who could be told.
-                let mut len = 0;
-                let message = sys::lua_tolstring(to, -1, &mut len);
-                let what = "the callback of jit.profile has failed: ";
-                libc::write(libc::STDERR_FILENO, what.as_ptr().cast(), what.len());
-                libc::write(libc::STDERR_FILENO, message.cast(), len);
-                libc::exit(libc::EXIT_FAILURE);
-            }
-            sys::abort_recording(to);
-        }
+        let to: *mut lua_State = data.cast();
+        let mut sample = Sample { l, samples, what };
+        // An error of the script's function, or for want of memory, has nowhere to go: LuaJIT ends the process then. A stop is delivered again
+        // when this is over.
+        sys::protected(to, call_back, (&raw mut sample).cast());
         sys::lua_settop(to, 0);
+        sys::abort_recording(to);
     }
+}
+
+/// What the script's callback is told.
+struct Sample {
+    l: *mut lua_State,
+    samples: c_int,
+    what: c_int,
+}
+
+/// **longjmp**.
+unsafe extern "C-unwind" fn call_back(to: *mut lua_State) -> c_int {
+    // SAFETY: a C function with LUA_MINSTACK free slots; the sample outlives the call.
+    unsafe {
+        let sample = &*sys::lua_touserdata(to, 1).cast::<Sample>();
+        sys::lua_rawgetp(to, sys::LUA_REGISTRYINDEX, (&raw const CALLBACK).cast());
+        if sys::lua_checkstack(sample.l, 1) == 0 {
+            return 0;
+        }
+        sys::lua_pushthread(sample.l);
+        sys::lua_xmove(sample.l, to, 1);
+        sys::lua_pushinteger(to, sample.samples as sys::lua_Integer);
+        let letter = sample.what as u8;
+        sys::lua_pushlstring(to, (&raw const letter).cast(), 1);
+        sys::lua_call(to, 3, 0);
+    }
+    0
 }
 
 /// In the place of `jit.profile.stop`.
@@ -143,7 +153,7 @@ unsafe extern "C-unwind" fn stop(l: *mut lua_State) -> c_int {
     unsafe {
         library::original(l, 0, || {});
         if let Some(state) = state_of(l) {
-            jit::take_back(state);
+            jit::take_back(state, l);
         }
         for key in [&raw const THREAD, &raw const CALLBACK] {
             sys::lua_pushnil(l);

@@ -339,12 +339,6 @@ impl Record {
         self.walk_ended.store(end.as_nanos(), Ordering::Relaxed);
     }
 
-    /// Whether anything has been delivered since the attach.
-    #[cfg(feature = "luajit")]
-    pub fn was_walked(&self) -> bool {
-        self.walk_ended.load(Ordering::Relaxed) != 0
-    }
-
     /// No delivery before this: the thread has had four times as long for itself as the last one took.
     fn rest_until(&self) -> Ticks {
         let took = self.walk_took.load(Ordering::Relaxed);

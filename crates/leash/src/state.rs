@@ -61,10 +61,8 @@ pub struct State {
     pub rehooking: Cell<bool>,
     /// When the count hooks were last looked at.
     pub recounted: Cell<Ticks>,
-    /// Counts since then, and whether hooks were off.
-    pub counts: Cell<u32>,
-    /// See `counts`.
-    pub was_off: Cell<bool>,
+    /// Looks at the count hooks since one of them last ran.
+    pub uncounted: Cell<u32>,
     /// Our hook may be set somewhere.
     pub hooked: Cell<bool>,
     /// Deliveries since the hook last found nothing to stop.
@@ -97,6 +95,8 @@ pub struct State {
     pub jit: Cell<Jit>,
     /// LuaJIT: we have turned the compiler off.
     pub interpreted: Cell<bool>,
+    /// The coroutine from which the module was last entered ([`crate::Guest::attach`]).
+    pub caller: Cell<*mut lua_State>,
     /// And it stays off.
     pub stays_interpreted: Cell<bool>,
     /// It was on before.
@@ -141,8 +141,7 @@ impl State {
             delivered: Cell::new(false),
             rehooking: Cell::new(false),
             recounted: Cell::new(Ticks::from_nanos(0)),
-            counts: Cell::new(0),
-            was_off: Cell::new(false),
+            uncounted: Cell::new(0),
             hooked: Cell::new(false),
             unanswered: Cell::new(0),
             hookless: Hookless::default(),
@@ -159,6 +158,7 @@ impl State {
             last_watched: Cell::new((ptr::null_mut(), ptr::null())),
             jit: Cell::new(Jit::default()),
             interpreted: Cell::new(false),
+            caller: Cell::new(main),
             stays_interpreted: Cell::new(false),
             compiles_later: Cell::new(true),
             closing: Cell::new(false),

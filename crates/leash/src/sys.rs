@@ -12,6 +12,7 @@
 //! | an allocation that fails collects first | no | yes | yes | yes | yes | no |
 //! | compiled code that ignores hooks | no | no | no | no | no | yes |
 //! | a coroutine can close itself | no | no | no | no | yes | no |
+//! | long strings keep the allocator | no | no | no | no | yes | no |
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 
@@ -52,6 +53,10 @@ pub const HOOK_PER_COROUTINE: bool = !cfg!(feature = "luajit");
 
 /// From 5.2 on, the manual of `lua_Alloc` promises: for a new object, `osize` is its type.
 pub const ALLOC_TELLS_TYPE: bool = !cfg!(any(feature = "lua51", feature = "luajit"));
+
+/// 5.5: what a string buffer returns is an external string (`luaL_pushresult`, `lua_pushexternalstring`), which keeps the allocator and its user data
+/// of that moment, and is freed by them.
+pub const STRINGS_KEEP_ALLOCATOR: bool = cfg!(feature = "lua55");
 
 /// 5.5: `coroutine.close()` without an argument closes the running coroutine, and jumps over all its protected calls to the resume
 /// (`luaD_throwbaselevel`).
@@ -177,15 +182,28 @@ pub mod profiler {
     }
 }
 
-/// Makes every function of this state run in the interpreter, where hooks are seen. Nothing on engines without a compiler.
+/// No more code of this state is compiled. Nothing on engines without a compiler.
 ///
 /// # Safety
-/// `l` is a live state on its own thread, and no compiled code of it is running.
-pub unsafe fn interpret_only(l: *mut lua_State) {
+/// `l` is a live state on its own thread, and runs no finalizer (LuaJIT raises an error then).
+pub unsafe fn compile_no_more(l: *mut lua_State) {
     #[cfg(feature = "luajit")]
-    // SAFETY: by the caller; mode words are from `luajit.h`. Traces that exist are flushed, since they ignore hooks.
+    // SAFETY: by the caller; mode words are from `luajit.h`.
     unsafe {
         jit::luaJIT_setmode(l, 0, jit::ENGINE_OFF);
+    }
+    #[cfg(not(feature = "luajit"))]
+    let _ = l;
+}
+
+/// Throws away what has been compiled, since it ignores hooks.
+///
+/// # Safety
+/// As [`compile_no_more`]; no compiled code of the state is running, and no recording has been left half given up (`recorder.rs`).
+pub unsafe fn forget_compiled(l: *mut lua_State) {
+    #[cfg(feature = "luajit")]
+    // SAFETY: by the caller.
+    unsafe {
         jit::luaJIT_setmode(l, 0, jit::ENGINE_FLUSH);
     }
     #[cfg(not(feature = "luajit"))]
@@ -202,7 +220,7 @@ pub unsafe fn abort_recording(l: *mut lua_State) {
     unsafe { jit::luaJIT_setmode(l, 0, jit::NOTHING) };
 }
 
-/// Undoes [`interpret_only`].
+/// Undoes [`compile_no_more`].
 ///
 /// # Safety
 /// `l` is a live state on its own thread.

@@ -128,13 +128,14 @@ impl Vm {
 
     /// LuaJIT: to be called after `luaL_openlibs`, which switches the compiler on. Where code has to run interpreted (under an
     /// instruction limit, or if compiled code could not be stopped), it is switched off again. The library `jit.profile` is made
-    /// to leave the guards of compiled code alone.
+    /// to leave the guards of compiled code alone, and `jit.on` to leave the compiler off where it must be.
     ///
     /// # Safety
     /// The state runs on this thread.
     pub unsafe fn libraries_are_open(&self) {
         if self.state().interpreted.get() {
-            self.state().interpret_only();
+            // SAFETY: by the caller: nothing runs in the state but perhaps the C function that calls this.
+            unsafe { self.state().interpret_only(self.state().main.get()) };
         }
         #[cfg(feature = "luajit")]
         // SAFETY: by the caller.
@@ -221,11 +222,20 @@ impl Drop for Vm {
                 sentinel::uproot(main);
                 hookless::uproot(main);
                 state.unwrap_allocator();
+                #[cfg(feature = "luajit")]
+                crate::recorder::settle(state, main);
                 jit::unguard(state, true);
                 state.stays_interpreted.set(false);
                 state.compile_again();
             }
             state.main_is_gone();
+            if sys::STRINGS_KEEP_ALLOCATOR {
+                // Strings will go on calling our allocator for as long as the state lives, which cannot be seen from here: so what it
+                // looks at stays, a few hundred bytes, and passes on. The record may serve another state.
+                state.follows.set(false);
+                state.place.give_back();
+                return;
+            }
         }
         // SAFETY: leaked by the attach; the allocator no longer refers to it, and no handler does, for it has no owner.
         unsafe { State::free(self.state.as_ptr()) };
@@ -320,7 +330,11 @@ pub(crate) unsafe fn attach_state(l: *mut lua_State) -> Result<Vm, AttachError> 
     // SAFETY: attached, on this thread.
     unsafe {
         #[cfg(feature = "luajit")]
-        crate::compiler::wrap(l);
+        {
+            crate::recorder::plant(l);
+            crate::recorder::settle(vm.state(), l);
+            crate::compiler::wrap(l);
+        }
         jit::guard(vm.state(), l);
     }
     Ok(vm)

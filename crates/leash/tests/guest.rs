@@ -2,7 +2,7 @@
 
 mod common;
 use common::ms;
-use leash::{Guest, How, exists, interrupt, sys};
+use leash::{Guest, How, Jit, exists, interrupt, sys};
 use std::ffi::{CStr, CString, c_int};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -384,7 +384,11 @@ fn a_state_is_attached_from_inside_a_coroutine() {
     unsafe extern "C-unwind" fn attach(l: *mut sys::lua_State) -> c_int {
         // SAFETY: a C function that Lua has called.
         unsafe {
-            let main = Guest::attach(l).map_or(std::ptr::null_mut(), |g| g.main());
+            let guest = Guest::attach(l);
+            if cfg!(feature = "luajit") {
+                assert_eq!(guest.as_ref().unwrap().jit(), Jit::Guarded);
+            }
+            let main = guest.map_or(std::ptr::null_mut(), |g| g.main());
             sys::lua_pushlightuserdata(l, main.cast());
         }
         1

@@ -240,6 +240,70 @@ fn an_allocator_that_goes_on_calling_ours_may() {
     }
 }
 
+/// 5.5: what a string buffer returns keeps the allocator of that moment, and is freed by it, also after the detach.
+#[test]
+fn strings_outlive_the_attach() {
+    // SAFETY: a state of our own, on this thread.
+    unsafe {
+        let l = sys::luaL_newstate();
+        sys::luaL_openlibs(l);
+        let vm = Vm::attach(l).unwrap();
+        let code = c"t = {} for i = 1, 100 do t[i] = ('x'):rep(5000 + i) end";
+        assert_eq!(plain(l, code), 0);
+        drop(vm);
+        let junk: Vec<Vec<u64>> = (20..400).map(|n| vec![0x4141414141414141; n]).collect();
+        assert_eq!(plain(l, c"t = nil collectgarbage() collectgarbage()"), 0);
+        drop(junk);
+        // The record serves another state by now.
+        let lua = Lua::new();
+        assert_eq!(plain(l, c"t = ('x'):rep(5000)"), 0);
+        lua.run("while true do end", &timeout(20)).unwrap_err();
+        sys::lua_close(l);
+        lua.assert_healthy();
+    }
+}
+
+/// The count hook was off in a finalizer, as all hooks are.
+#[test]
+fn instructions_of_an_endless_finalizer_are_counted() {
+    for body in [
+        "while true do end",
+        "while true do pcall(function() while true do end end) end",
+    ] {
+        let lua = lua();
+        let code = format!("local function f() {body} end
+            if newproxy then getmetatable(newproxy(true)).__gc = f else setmetatable({{}}, {{__gc = f}}) end
+            while true do local t = {{}} collectgarbage() end");
+        let limits = Limits::new().instructions(100_000).timeout(ms(20_000));
+        let stop = lua.run(&code, &limits).unwrap_err();
+        assert_eq!(stop.reason, Reason::Instructions, "{body}");
+        lua.close(&timeout(1000));
+    }
+}
+
+/// LuaJIT: compiled code does not keep the stack as a traceback needs it, so there is none of where it ran out of memory.
+#[test]
+fn memory_that_runs_out_in_compiled_code() {
+    // The stack as the interpreter last noted it is deep, and by now full of numbers; the loop is compiled before.
+    let names: Vec<String> = (0..150).map(|n| format!("v{n}")).collect();
+    let (names, numbers) = (names.join(", "), vec!["1.5"; 150].join(", "));
+    let code = format!(
+        "local function deep(d) if d == 0 then return #tostring(1.5) end return deep(d - 1) + 1 end
+         local function wide() local {names} = {numbers} return v0 end
+         local function fill(n) local t for i = 1, n do t = {{i, t}} end return t end
+         collectgarbage('stop') fill(100) fill(100) keep = {{}}
+         while true do for d = 1, 40 do deep(d) wide() keep[#keep + 1] = fill(20) end end"
+    );
+    for n in 0..150 {
+        let lua = Lua::new();
+        let limits = Limits::new().memory(10_000 + n * 2003).timeout(ms(20_000));
+        let stop = lua.run(&code, &limits).unwrap_err();
+        assert_eq!(stop.reason, Reason::Memory);
+        lua.ok("keep = nil collectgarbage('restart')");
+        lua.assert_healthy();
+    }
+}
+
 #[test]
 fn a_script_cannot_name_a_wrong_main_state() {
     if cfg!(any(feature = "lua51", feature = "luajit")) {

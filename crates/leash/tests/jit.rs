@@ -378,6 +378,40 @@ fn a_profiler_of_somebody_else_is_left_alone() {
     }
 }
 
+/// A state that runs interpreted stays so, whatever its script says.
+#[test]
+fn a_script_cannot_switch_the_compiler_on_where_it_must_be_off() {
+    if !alone("a_script_cannot_switch_the_compiler_on_where_it_must_be_off") {
+        return;
+    }
+    // A state that is not attached has the profiler: then there are no guards.
+    // SAFETY: a state of our own, on this thread.
+    let first = unsafe {
+        let l = sys::luaL_newstate();
+        sys::luaL_openlibs(l);
+        let code = c"require('jit.profile').start('i1', function() end)";
+        assert_eq!(sys::luaL_loadstring(l, code.as_ptr()), 0);
+        assert_eq!(sys::lua_pcall(l, 0, 0, 0), 0);
+        l
+    };
+    let second = Lua::new();
+    // SAFETY: as above.
+    unsafe { second.vm().libraries_are_open() };
+    assert_eq!(second.vm().jit(), Jit::Interpreted);
+    for code in [
+        "jit.on() while true do end",
+        "jit.on() local function f() while true do end end f()",
+        "while true do jit.on() for i = 1, 1e6 do end end",
+        "local on = jit.on coroutine.wrap(function() on(true, true) jit.on() while true do end end)()",
+    ] {
+        let stop = second.run(code, &timeout(30)).unwrap_err();
+        assert_eq!(stop.reason, Reason::Timeout, "{code}");
+    }
+    second.assert_healthy();
+    // SAFETY: not used afterwards.
+    unsafe { sys::lua_close(first) };
+}
+
 /// `jit.profile` works in a guarded state, and takes nothing from the limits: before, while and after it is used.
 #[test]
 fn the_profiler_is_the_scripts_too() {
@@ -419,6 +453,106 @@ fn the_profiler_is_the_scripts_too() {
         lua.ok("require 'jit.profile'.stop() require 'jit.profile'.stop()");
         lua.assert_healthy();
     }
+}
+
+/// LuaJIT ends the process when the script's callback fails, and a stop is an error.
+#[test]
+fn a_stop_in_the_callback_of_the_profiler() {
+    if !alone("a_stop_in_the_callback_of_the_profiler") {
+        return;
+    }
+    let lua = Lua::new();
+    // SAFETY: live, on this thread.
+    unsafe { lua.vm().libraries_are_open() };
+    for body in [
+        "for i = 1, 1e6 do end",
+        "local t = {} for i = 1, 1e5 do t[i] = {i} end",
+        "while true do end",
+        "while true do pcall(function() while true do end end) end",
+        "error('x')",
+    ] {
+        let start =
+            format!("require('jit.profile').start('li1', function() {body} end) while true do end");
+        for n in 0..4 {
+            // The profiler's timer counts CPU time.
+            let stop = lua.run(&start, &Limits::new().cpu(ms(20 + n))).unwrap_err();
+            assert_eq!(stop.reason, Reason::Cpu, "{body}");
+            lua.ok("require('jit.profile').stop()");
+            let few = Limits::new().cpu(ms(60)).memory(50_000);
+            let stop = lua.run(&start, &few).unwrap_err();
+            assert!(
+                matches!(stop.reason, Reason::Memory | Reason::Cpu),
+                "{body}"
+            );
+            lua.ok("require('jit.profile').stop() collectgarbage()");
+        }
+        lua.assert_healthy();
+    }
+}
+
+/// A detach lets go of the profiler for a moment. A script that started it just then took the guards from all states.
+#[test]
+fn a_script_cannot_take_the_profiler_from_others() {
+    if !alone("a_script_cannot_take_the_profiler_from_others") {
+        return;
+    }
+    let done = AtomicBool::new(false);
+    std::thread::scope(|s| {
+        s.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                // SAFETY: a state of our own, on this thread.
+                unsafe {
+                    let l = sys::luaL_newstate();
+                    drop(leash::Vm::attach(l).unwrap());
+                    sys::lua_close(l);
+                }
+            }
+        });
+        let (first, second) = (Lua::new(), Lua::new());
+        // SAFETY: live, on this thread.
+        unsafe { first.vm().libraries_are_open() };
+        let start = Instant::now();
+        let mut stopped = true;
+        while stopped && start.elapsed() < ms(3000) {
+            first.ok("local p = require 'jit.profile' for i = 1, 1000 do p.start('i1', function() end) end");
+            // Long, but not endless.
+            stopped = second.run("for i = 1, 1e9 do end", &timeout(2)).is_err();
+            first.ok("require('jit.profile').stop()");
+        }
+        done.store(true, Ordering::Relaxed);
+        assert!(stopped, "compiled code was not stopped");
+    });
+}
+
+/// An interrupt is for the program, not for its profiler's callback, where its error would be lost.
+#[test]
+fn an_interrupt_in_the_callback_of_the_profiler() {
+    if !alone("an_interrupt_in_the_callback_of_the_profiler") {
+        return;
+    }
+    let lua = Lua::new();
+    // SAFETY: live, on this thread.
+    let (guest, id) = unsafe {
+        lua.vm().libraries_are_open();
+        let guest = Guest::attach(lua.l).unwrap();
+        (guest, guest.id(lua.l).unwrap())
+    };
+    guest.on_interrupt(fail);
+    // Most of the time goes to the callback.
+    lua.ok("require('jit.profile').start('li1', function() for i = 1, 2e6 do end end)");
+    for _ in 0..10 {
+        std::thread::scope(|s| {
+            s.spawn(|| {
+                std::thread::sleep(ms(30));
+                assert!(interrupt(id, How::Once));
+            });
+            let r = lua.run("while true do end", &timeout(20_000));
+            let error = r.expect("the interrupt was lost").unwrap_err();
+            assert_eq!(error, "interrupted");
+        });
+    }
+    lua.ok("require('jit.profile').stop()");
+    lua.assert_healthy();
 }
 
 /// The handler of SIGPROF and its timer are the host's, whatever we do.
@@ -501,6 +635,24 @@ fn a_script_that_switches_the_compiler_on_is_counted_all_the_same() {
         let stop = lua.run(code, &limits).unwrap_err();
         assert_eq!(stop.reason, Reason::Instructions, "{code}");
     }
+}
+
+/// Compiled code was thrown away in a hook while a trace was being recorded that goes on from another one: LuaJIT, which notices at the next
+/// instruction only that it has to give up, looked for the other one.
+#[test]
+fn the_compiler_is_switched_off_while_it_records() {
+    let lua = Lua::new();
+    lua.ok("jit.opt.start('hotloop=2', 'hotexit=2')");
+    // A C call in a loop is the end of a trace and the beginning of another.
+    let body = "for i = 1, 8 do local x = os.time() x = os.clock() table.sort(t) end ".repeat(20);
+    let code = format!(
+        "local code = [[local t = {{3, 1, 2}} {body}]] while true do jit.on() loadstring(code)() end"
+    );
+    for _ in 0..rounds() * 10 {
+        let limits = Limits::new().instructions(30_000_000).timeout(ms(100));
+        lua.run(&code, &limits).unwrap_err();
+    }
+    lua.assert_healthy();
 }
 
 static INTERRUPTS: AtomicU32 = AtomicU32::new(0);

@@ -32,7 +32,9 @@ fn memory_is_limited_to_what_grows_inside() {
         start,
         stop.memory
     );
-    assert!(stop.traceback.contains("test:1:"), "{}", stop.traceback);
+    // LuaJIT: compiled code has no traceback that could be taken inside the allocator.
+    let told = stop.traceback.contains("test:1:") || cfg!(feature = "luajit");
+    assert!(told, "{}", stop.traceback);
     lua.assert_healthy();
     // The limit is gone: 30 MiB are fine now.
     lua.ok("local s = ('y'):rep(30 * 2^20)");

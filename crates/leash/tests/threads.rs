@@ -2,10 +2,11 @@
 
 mod common;
 use common::{Lua, ms, timeout};
-use leash::{Handle, Limits, Reason, sys};
+use leash::{Guest, Handle, How, Limits, Reason, interrupt, sys};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
+use std::time::{Duration, Instant};
 
 #[test]
 fn a_handle_stops_a_call_from_another_thread() {
@@ -147,6 +148,59 @@ fn interrupts_against_open_and_close() {
         stops > 0 && asked >= stops,
         "{stops} stops of {asked} asked"
     );
+}
+
+unsafe extern "C-unwind" fn go_on(_: *mut sys::lua_State, _: *mut sys::lua_State) {}
+
+/// The hook that answers an interrupt has looked at the limits before: a deadline that passes in between was answered with it.
+#[test]
+fn a_deadline_is_not_lost_among_interrupts() {
+    let lua = Lua::new();
+    // SAFETY: a live state on its thread.
+    let id = unsafe {
+        let guest = Guest::attach(lua.l).unwrap();
+        guest.on_interrupt(go_on);
+        guest.id(lua.l).unwrap()
+    };
+    let (handle, round, done) = (
+        lua.vm().handle(),
+        AtomicUsize::new(0),
+        AtomicBool::new(false),
+    );
+    thread::scope(|s| {
+        s.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                interrupt(id, How::Once);
+            }
+        });
+        // A deadline that is lost is noticed by this thread.
+        s.spawn(|| {
+            let (mut seen, mut since) = (0, Instant::now());
+            while !done.load(Ordering::Relaxed) {
+                thread::sleep(ms(50));
+                let now = round.load(Ordering::Relaxed);
+                if now != seen {
+                    (seen, since) = (now, Instant::now());
+                } else if since.elapsed() > ms(10_000) {
+                    handle.kill();
+                }
+            }
+        });
+        let start = Instant::now();
+        let mut reason = Reason::Timeout;
+        while start.elapsed() < ms(3000) && reason == Reason::Timeout {
+            let limit =
+                Duration::from_micros(20 + round.fetch_add(1, Ordering::Relaxed) as u64 % 50);
+            let stop = lua.run("while true do end", &Limits::new().timeout(limit));
+            reason = stop.unwrap_err().reason;
+        }
+        done.store(true, Ordering::Relaxed);
+        assert_eq!(
+            reason,
+            Reason::Timeout,
+            "a deadline was lost in round {round:?}"
+        );
+    });
 }
 
 #[test]
