@@ -297,7 +297,13 @@ mod imp {
             // SAFETY: the lock is held, and the helper is used by its holder alone. A live state is on this thread.
             unsafe {
                 if lent {
-                    // The script goes on using the profiler; `lua_close` stops it.
+                    // The script's profiling ends here, for its callback would no longer be called. (`lua_close` has stopped it already.)
+                    if alive {
+                        profiler::stop(state.main.get());
+                    }
+                    if left != 0 {
+                        own();
+                    }
                 } else if !LENT.load(Ordering::Relaxed).is_null() {
                     // The script of another state has it. This one keeps its guards, which nobody sets off.
                 } else if alive {
