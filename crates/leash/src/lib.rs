@@ -36,6 +36,7 @@ mod scope;
 mod sentinel;
 mod slab;
 mod state;
+pub mod stdlib;
 pub mod sys;
 mod target;
 mod trace;

@@ -17,6 +17,7 @@ mod attach;
 mod call;
 mod compat;
 mod corowatch;
+mod guard;
 mod handlers;
 mod leash_module;
 mod limits;
