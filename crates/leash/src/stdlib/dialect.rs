@@ -178,12 +178,12 @@ pub enum Size {
     LeftToOriginal,
 }
 
-/// See [`Size`]. `n` is positive; `total` leaves out the last separator.
-pub fn size_of_result(n: u64, each: usize, total: u128) -> Size {
-    let each = each as u128;
-    let n = u128::from(n);
-    const INT_MAX: u128 = c_int::MAX as u128;
-    const HALF: u128 = (usize::MAX >> 1) as u128;
+/// See [`Size`], for `n` times so many bytes, the last time without the separator, `total` bytes.
+#[inline(always)]
+pub fn size_of_result(n: u64, each: usize, total: u64) -> Size {
+    let each = each as u64;
+    const INT_MAX: u64 = c_int::MAX as u64;
+    const HALF: u64 = u64::MAX >> 1;
     let fits = if cfg!(feature = "lua51") {
         true // it grows until there is no memory
     } else if cfg!(feature = "lua52") {

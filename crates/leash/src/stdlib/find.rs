@@ -54,8 +54,12 @@ unsafe fn search<const FIND: bool>(l: *mut lua_State) -> c_int {
             p = p.add(1);
         }
         let mut matcher = Matcher::new(l, (s, s.add(length)), end);
+        let first = if anchored { None } else { matcher.first(p) };
         let mut from = s.add(start);
         loop {
+            if let Some(first) = first {
+                from = matcher.pass(from, first);
+            }
             let to = matcher.matches(from, p);
             if !to.is_null() {
                 if FIND {
@@ -130,7 +134,10 @@ unsafe fn plain(
             let passed = match found.is_null() {
                 true => window,
                 false => {
-                    if is_equal(l, found.add(1), needle.add(1), needle_length - 1) {
+                    if needle_length == 1
+                        || *found.add(1) == *needle.add(1)
+                            && is_equal(l, found.add(2), needle.add(2), needle_length - 2)
+                    {
                         return Some(found.offset_from_unsigned(from));
                     }
                     found.offset_from_unsigned(s) + 1

@@ -87,6 +87,7 @@ unsafe extern "C-unwind" fn next(l: *mut lua_State) -> c_int {
             matcher.levels -= place.lost as i32;
             matcher.before_error = Some(keep_depth);
         }
+        let first = matcher.first(p);
         let apart = stock::has(APART);
         let mut from = s.wrapping_add(place.at);
         let last = match apart && place.matched {
@@ -94,6 +95,9 @@ unsafe extern "C-unwind" fn next(l: *mut lua_State) -> c_int {
             false => std::ptr::null(),
         };
         while from <= matcher.subject_end {
+            if let Some(first) = first {
+                from = matcher.pass(from, first);
+            }
             let to = matcher.matches(from, p);
             if !to.is_null() && to != last {
                 // After an empty match the next one begins a character later, or may not end here.

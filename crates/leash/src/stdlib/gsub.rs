@@ -36,10 +36,14 @@ pub unsafe extern "C-unwind" fn gsub(l: *mut lua_State) -> c_int {
         let mut matcher = Matcher::new(l, (s, s.add(length)), end);
         let mut result = MaybeUninit::<luaL_Buffer>::uninit();
         let result = result.as_mut_ptr();
+        let first = if anchored { None } else { matcher.first(p) };
         let apart = stock::has(APART);
         let (mut from, mut copied, mut last) = (s, s, std::ptr::null());
         let (mut count, mut changed) = (0, false);
         while count < most {
+            if let Some(first) = first {
+                from = matcher.pass(from, first);
+            }
             let to = matcher.matches(from, p);
             let mut goes_on = false;
             if !to.is_null() && !(apart && to == last) {
@@ -77,14 +81,44 @@ pub unsafe extern "C-unwind" fn gsub(l: *mut lua_State) -> c_int {
     2
 }
 
-/// Adds a part of the subject.
+/// Adds some bytes.
 #[inline(always)]
 unsafe fn add(result: *mut luaL_Buffer, from: At, to: At) {
-    // SAFETY: by the caller.
+    // SAFETY: by the caller. The room that a buffer has is told by its fields, which the macros of `lauxlib.h` use as well.
     unsafe {
         let length = to.offset_from_unsigned(from);
-        if length != 0 {
+        let (room, left) = room(result);
+        if length > left {
             sys::luaL_addlstring(result, from.cast(), length);
+        } else {
+            if length < 16 {
+                for i in 0..length {
+                    *room.add(i) = *from.add(i);
+                }
+            } else {
+                room.copy_from_nonoverlapping(from, length);
+            }
+            sys::luaL_addsize(result, length);
+        }
+    }
+}
+
+/// Where the next byte goes in a buffer, and how many have room.
+#[inline(always)]
+unsafe fn room(result: *mut luaL_Buffer) -> (*mut u8, usize) {
+    // SAFETY: by the caller: a buffer in use.
+    unsafe {
+        #[cfg(any(feature = "lua51", feature = "luajit"))]
+        {
+            let p = (*result).p;
+            let end = (&raw mut (*result).buffer).cast::<std::ffi::c_char>();
+            let end = end.add(sys::LUAL_BUFFERSIZE);
+            (p.cast(), end.offset_from_unsigned(p))
+        }
+        #[cfg(not(any(feature = "lua51", feature = "luajit")))]
+        {
+            let n = (*result).n;
+            ((*result).b.add(n).cast(), (*result).size - n)
         }
     }
 }

@@ -55,6 +55,13 @@ pub struct Capture {
     pub length: isize,
 }
 
+/// An item of a pattern, from and to. See [`Matcher::first`].
+#[derive(Clone, Copy)]
+pub struct First {
+    item: At,
+    end: At,
+}
+
 /// The state of one match.
 pub struct Matcher {
     /// The coroutine that runs us.
@@ -273,14 +280,10 @@ impl Matcher {
                         }
                         p = suffix.add(1);
                     }
-                    b'+' => {
-                        return if once {
-                            self.as_many(s.add(1), p, suffix)
-                        } else {
-                            NO_MATCH
-                        };
-                    }
-                    b'*' if once || MISS_RECURSES => return self.as_many(s, p, suffix),
+                    b'+' if once => return self.as_many(s.add(1), p, suffix, 0),
+                    b'+' => return NO_MATCH,
+                    b'*' if once => return self.as_many(s.add(1), p, suffix, 1),
+                    b'*' if MISS_RECURSES => return self.level(s, suffix.add(1)),
                     b'-' if once || MISS_RECURSES => return self.as_few(s, p, suffix),
                     b'*' | b'-' => p = suffix.add(1),
                     _ => {
@@ -303,29 +306,33 @@ impl Matcher {
         // SAFETY: as `items`.
         unsafe {
             match *p {
-                b'%' => {
-                    if self.is_end(p.add(1)) {
-                        self.fail(dialect::ENDS_WITH_ESCAPE, 0);
+                b'%' if self.is_end(p.add(1)) => self.fail(dialect::ENDS_WITH_ESCAPE, 0),
+                b'%' => p.add(2),
+                b'[' => {
+                    let end = self.set_end(p.add(1));
+                    if end.is_null() {
+                        self.fail(dialect::NO_BRACKET, 0);
                     }
-                    p.add(2)
+                    self.work(end.offset_from_unsigned(p) / 8);
+                    end
                 }
-                b'[' => self.set_end(p.add(1)),
                 _ => p.add(1),
             }
         }
     }
 
-    unsafe fn set_end(&mut self, from: At) -> At {
+    /// Behind the set that begins before `p`; null: it does not end.
+    #[inline(always)]
+    unsafe fn set_end(&self, mut p: At) -> At {
         // SAFETY: as `items`.
         unsafe {
-            let mut p = from;
             if *p == b'^' {
                 p = p.add(1);
             }
             // The first one is not the end, even if it is `]`.
             loop {
                 if self.is_end(p) {
-                    self.fail(dialect::NO_BRACKET, 0);
+                    return ptr::null();
                 }
                 let c = *p;
                 p = p.add(1);
@@ -333,11 +340,9 @@ impl Matcher {
                     p = p.add(1);
                 }
                 if *p == b']' {
-                    break;
+                    return p.add(1);
                 }
             }
-            self.work(p.offset_from_unsigned(from) / 8);
-            p.add(1)
         }
     }
 
@@ -355,6 +360,7 @@ impl Matcher {
     }
 
     /// Whether `c` is in the set from `[` to `]`.
+    #[inline(always)]
     unsafe fn is_in_set(&self, c: u8, mut p: At, end: At) -> bool {
         // SAFETY: as `is_one`.
         unsafe {
@@ -385,31 +391,93 @@ impl Matcher {
         }
     }
 
-    /// How many characters from `s` on are what is at `p`.
+    /// How many characters from `s` on are what is at `p`; or are not, unless `wanted`.
     #[inline(always)]
-    unsafe fn run(&mut self, s: At, p: At, end: At) -> usize {
+    unsafe fn run(&mut self, s: At, p: At, end: At, wanted: bool) -> usize {
         // SAFETY: as `items`.
         unsafe {
             let all = self.subject_end.offset_from_unsigned(s);
             match *p {
-                b'.' => all,
+                b'.' => {
+                    if wanted {
+                        all
+                    } else {
+                        0
+                    }
+                }
                 b'[' => {
+                    if let Some((few, yes)) = literals(p.add(1), end.sub(1)) {
+                        return self.run_of(s, all, 1, |_, c| few.contains(&c) == (yes == wanted));
+                    }
                     let long = end.offset_from_unsigned(p) / 8 + 1;
-                    self.run_of(s, all, long, |this, c| this.is_in_set(c, p, end.sub(1)))
+                    self.run_of(s, all, long, |this, c| {
+                        this.is_in_set(c, p, end.sub(1)) == wanted
+                    })
                 }
                 b'%' => match meaning(*p.add(1)) {
-                    Meaning::Class(bit, yes) => {
-                        self.run_of(s, all, 1, |this, c| this.classes.has(c, bit) == yes)
+                    Meaning::Class(bit, yes) => self.run_of(s, all, 1, |this, c| {
+                        this.classes.has(c, bit) == (yes == wanted)
+                    }),
+                    Meaning::Zero(yes) => {
+                        self.run_of(s, all, 1, |_, c| (c == 0) == (yes == wanted))
                     }
-                    Meaning::Zero(yes) => self.run_of(s, all, 1, |_, c| (c == 0) == yes),
                     Meaning::Itself => {
                         let literal = *p.add(1);
-                        self.run_of(s, all, 1, |_, c| c == literal)
+                        self.run_of(s, all, 1, |_, c| (c == literal) == wanted)
                     }
                 },
-                literal => self.run_of(s, all, 1, |_, c| c == literal),
+                literal => self.run_of(s, all, 1, |_, c| (c == literal) == wanted),
             }
         }
+    }
+
+    /// The first item of the pattern at `p`, if it is a character that must match once: what is in front of a match can be passed over by it. What is
+    /// wrong with the pattern behind it does not show until it has matched.
+    ///
+    /// # Safety
+    /// As [`matches`](Matcher::matches).
+    #[inline(always)]
+    pub unsafe fn first(&self, mut p: At) -> Option<First> {
+        // SAFETY: by the caller.
+        unsafe {
+            if *p == b'(' && *p.add(1) != b')' {
+                p = p.add(1);
+            }
+            let end = match *p {
+                b'.' | b'(' | b')' | b'$' => return None,
+                _ if self.is_end(p) => return None,
+                b'%' => match *p.add(1) {
+                    b'b' => {
+                        p = p.add(2);
+                        let complete = !self.is_end(p) && !self.is_end(p.add(1));
+                        let plain = !matches!(*p, b'.' | b'[' | b'%');
+                        return (complete && plain).then(|| First {
+                            item: p,
+                            end: p.add(1),
+                        });
+                    }
+                    b'f' | b'0'..=b'9' => return None,
+                    _ if self.is_end(p.add(1)) => return None,
+                    _ => p.add(2),
+                },
+                b'[' => self.set_end(p.add(1)),
+                _ => p.add(1),
+            };
+            if end.is_null() || matches!(*end, b'*' | b'?' | b'-') {
+                return None;
+            }
+            Some(First { item: p, end })
+        }
+    }
+
+    /// Where this item matches next, at `s` or later, or the end of the subject.
+    ///
+    /// # Safety
+    /// As [`matches`](Matcher::matches).
+    #[inline(always)]
+    pub unsafe fn pass(&mut self, s: At, first: First) -> At {
+        // SAFETY: by the caller.
+        unsafe { s.add(self.run(s, first.item, first.end, false)) }
     }
 
     /// A loop for one kind of item; each character takes so many steps.
@@ -438,12 +506,13 @@ impl Matcher {
         }
     }
 
-    /// `x*`, and `x+` after the first: the longest first.
+    /// `x*` and `x+`, when one `x` before `s` has been seen: the longest first. It may give up so many characters before `s`, too.
     #[inline(never)]
-    unsafe fn as_many(&mut self, s: At, p: At, suffix: At) -> At {
+    unsafe fn as_many(&mut self, s: At, p: At, suffix: At, before: usize) -> At {
         // SAFETY: as `items`.
         unsafe {
-            let mut n = self.run(s, p, suffix);
+            let mut n = self.run(s, p, suffix, true) + before;
+            let s = s.sub(before);
             loop {
                 let end = self.level(s.add(n), suffix.add(1));
                 if !end.is_null() {
@@ -595,5 +664,30 @@ impl Matcher {
                 ptr::null()
             }
         }
+    }
+}
+
+/// The characters of a set that is a few of them and nothing else, and whether these are meant or all others.
+#[inline(always)]
+unsafe fn literals(mut p: At, end: At) -> Option<([u8; 4], bool)> {
+    // SAFETY: by the caller: a set, from behind `[` to `]`.
+    unsafe {
+        let yes = *p != b'^';
+        if !yes {
+            p = p.add(1);
+        }
+        let count = end.offset_from_unsigned(p);
+        if count > 4 {
+            return None;
+        }
+        let mut few = [*p; 4];
+        for i in 0..count {
+            let c = *p.add(i);
+            if c == b'%' || c == b'-' {
+                return None;
+            }
+            few[i] = c;
+        }
+        Some((few, yes))
     }
 }

@@ -15,6 +15,9 @@ use std::ptr;
 /// Bytes that are copied at a time.
 const BLOCK: usize = 1 << 18;
 
+/// A result of so few bytes is written byte by byte.
+const SHORT: usize = 64;
+
 /// What is copied lies at most so far behind, where the cache still has it.
 const NEAR: usize = 1 << 14;
 
@@ -34,7 +37,8 @@ pub unsafe extern "C-unwind" fn rep(l: *mut lua_State) -> c_int {
             return 1;
         }
         let each = length.saturating_add(separator_length);
-        let total = u128::from(n) * each as u128 - separator_length as u128;
+        // What overflows is too much for every engine.
+        let total = n.saturating_mul(each as u64) - separator_length as u64;
         match dialect::size_of_result(n, each, total) {
             Size::Fits => {}
             Size::TooLarge => {
@@ -50,6 +54,12 @@ pub unsafe extern "C-unwind" fn rep(l: *mut lua_State) -> c_int {
         }
         let total = total as usize;
         build(l, total, |to| {
+            if length == 1 && separator_length == 0 {
+                return fill(l, to, *s, total);
+            }
+            if total <= SHORT {
+                return repeat_short(to, n, (s, length), (separator, separator_length));
+            }
             copy(l, to, s, length);
             copy(l, to.add(length), separator, separator_length);
             repeat(l, to, each, total);
@@ -106,23 +116,50 @@ unsafe fn copy(l: *mut lua_State, mut to: *mut u8, mut from: At, mut length: usi
     }
 }
 
+/// Writes the same byte `total` times.
+#[inline(always)]
+unsafe fn fill(l: *mut lua_State, to: *mut u8, byte: u8, total: usize) {
+    let mut done = 0;
+    // SAFETY: by the caller: there is room for `total` bytes.
+    unsafe {
+        while total - done > BLOCK {
+            ptr::write_bytes(to.add(done), byte, BLOCK);
+            done += BLOCK;
+            steps::look_up(l);
+        }
+        ptr::write_bytes(to.add(done), byte, total - done);
+    }
+}
+
+/// What is not worth a thought.
+#[inline(always)]
+unsafe fn repeat_short(
+    mut to: *mut u8,
+    n: u64,
+    (s, length): (At, usize),
+    (separator, separator_length): (At, usize),
+) {
+    // SAFETY: by the caller: there is room for all.
+    unsafe {
+        let mut put = |from: At, length: usize| {
+            for i in 0..length {
+                to.add(i).write(*from.add(i));
+            }
+            to = to.add(length);
+        };
+        for _ in 1..n {
+            put(s, length);
+            put(separator, separator_length);
+        }
+        put(s, length);
+    }
+}
+
 /// Goes on with the first `period` bytes until there are `total`.
 #[inline(always)]
 unsafe fn repeat(l: *mut lua_State, to: *mut u8, period: usize, total: usize) {
     // SAFETY: by the caller: there is room for `total` bytes.
     unsafe {
-        if period == 1 {
-            let mut done = 1;
-            while done < total {
-                let block = BLOCK.min(total - done);
-                ptr::write_bytes(to.add(done), *to, block);
-                done += block;
-                if done < total {
-                    steps::look_up(l);
-                }
-            }
-            return;
-        }
         let mut done = period;
         let mut until_look = BLOCK;
         while done < total {
