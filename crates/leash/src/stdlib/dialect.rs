@@ -57,6 +57,10 @@ pub const REP_SEPARATES: bool = !cfg!(feature = "lua51");
 /// `gmatch` takes a start.
 pub const GMATCH_STARTS: bool = cfg!(any(feature = "lua54", feature = "lua55"));
 
+/// LuaJIT's compiler knows the original iterator, and takes all of its closures for the same function. Of another C function each closure is compiled for
+/// itself, which makes loops over short subjects three times as slow. So there the original is kept where it cannot run for long.
+pub const KNOWS_ITERATOR: bool = cfg!(feature = "luajit");
+
 /// Messages.
 pub const ENDS_WITH_ESCAPE: &CStr = c"malformed pattern (ends with '%%')";
 /// See above.
@@ -113,20 +117,16 @@ unsafe fn count(l: *mut lua_State, index: c_int) -> i64 {
 pub unsafe fn start(l: *mut lua_State, index: c_int, length: usize) -> Option<usize> {
     // SAFETY: by the caller.
     unsafe {
-        if sys::lua_isnoneornil(l, index) != 0 {
-            return Some(0);
-        }
         let length = length as i64;
-        let start: i64 = if cfg!(feature = "luajit") {
-            match count(l, index) {
-                n if n < 0 => (n + length).max(0),
-                n => (n - 1).max(0),
-            }
-        } else {
-            match sys::luaL_checkinteger(l, index) as i64 {
-                n if n < 0 => n.saturating_add(length).max(0),
-                n => (n - 1).max(0),
-            }
+        #[cfg(feature = "luajit")]
+        let start = match as_int(sys::luaL_optnumber(l, index, 1.0)) {
+            n if n < 0 => (n + length).max(0),
+            n => (n - 1).max(0),
+        };
+        #[cfg(not(feature = "luajit"))]
+        let start = match sys::luaL_optinteger(l, index, 1) as i64 {
+            n if n < 0 => n.saturating_add(length).max(0),
+            n => (n - 1).max(0),
         };
         if start <= length {
             Some(start as usize)
@@ -191,8 +191,8 @@ pub fn size_of_result(n: u64, each: usize, total: u64) -> Size {
     } else if cfg!(feature = "lua55") {
         each <= HALF / n
     } else if cfg!(feature = "luajit") {
-        // `LJ_MAX_STR`
-        if total > 0x7fff_ff00 {
+        // More than `LJ_MAX_STR`; or where its own buffer is better, and no more than a millisecond.
+        if total > 0x7fff_ff00 || (1 << 10..1 << 19).contains(&total) {
             return Size::LeftToOriginal;
         }
         true

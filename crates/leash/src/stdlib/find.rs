@@ -30,11 +30,16 @@ unsafe fn search<const FIND: bool>(l: *mut lua_State) -> c_int {
         let (mut length, mut pattern_length) = (0, 0);
         let s: At = sys::luaL_checklstring(l, 1, &mut length).cast();
         let mut p: At = sys::luaL_checklstring(l, 2, &mut pattern_length).cast();
-        let Some(start) = dialect::start(l, 3, length) else {
-            sys::lua_pushnil(l);
-            return 1;
-        };
-        if FIND && (sys::lua_toboolean(l, 4) != 0 || is_plain(l, p, pattern_length)) {
+        let (mut start, mut wants_plain) = (0, false);
+        if sys::lua_gettop(l) > 2 {
+            let Some(given) = dialect::start(l, 3, length) else {
+                sys::lua_pushnil(l);
+                return 1;
+            };
+            start = given;
+            wants_plain = sys::lua_toboolean(l, 4) != 0;
+        }
+        if FIND && (wants_plain || is_plain(l, p, pattern_length)) {
             match plain(l, (s.add(start), length - start), (p, pattern_length)) {
                 Some(offset) => {
                     let from = start + offset;

@@ -1,127 +1,148 @@
 //! `string.gmatch`, and the iterator that it returns.
 //!
-//! The iterator is a closure of the subject, the pattern and a number: where it is, whether it has matched before, and, where the original keeps that
-//! ([`KEEPS_DEPTH`]), the levels of recursion that failed matches have lost.
+//! The iterator is a closure of the subject, the pattern, and a userdata that knows where it is. The strings are there to be kept; the userdata points
+//! into them. (So does that of the originals from 5.3 on. A script that takes the strings away by `debug.setupvalue` has asked for it.)
 
 use super::matcher::{At, Matcher};
 use super::stock::{self, APART, KEEPS_DEPTH};
 use super::{captures, dialect};
-use crate::sys::{self, lua_Integer, lua_State};
+use crate::sys::{self, lua_State};
 use std::ffi::c_int;
+use std::ptr;
 
-const STATE: c_int = 3;
-
-/// The number. Where positions have 48 bits, numbers have 63; where numbers are floats, nothing is kept above.
+/// What an iterator knows.
 struct Place {
+    /// The subject.
+    subject: At,
+    /// Where it ends.
+    subject_end: At,
+    /// The pattern.
+    pattern: At,
+    /// Where it ends.
+    pattern_end: At,
     /// Where to go on.
-    at: usize,
-    /// That is where a match has ended.
-    matched: bool,
-    /// Levels that have been lost.
-    lost: i64,
+    at: At,
+    /// Where the last match has ended; null if it does not matter.
+    last: At,
+    /// Levels of recursion that are left.
+    levels: i32,
+    /// The pattern has a [first](Matcher::first) item.
+    passes: bool,
 }
 
-const LOST: u32 = 49;
-const MOST_LOST: i64 = (1 << 13) - 1;
-
-impl Place {
-    #[inline(always)]
-    unsafe fn get(l: *mut lua_State) -> Place {
-        // SAFETY: by the caller: in the iterator.
-        let n = unsafe { sys::lua_tointeger(l, sys::lua_upvalueindex(STATE)) } as i64;
-        Place {
-            at: ((n & ((1 << LOST) - 1)) >> 1) as usize,
-            matched: n & 1 != 0,
-            lost: n >> LOST,
-        }
-    }
-
-    #[inline(always)]
-    fn number(self) -> lua_Integer {
-        ((self.at as i64) << 1 | i64::from(self.matched) | self.lost << LOST) as lua_Integer
-    }
-
-    #[inline(always)]
-    unsafe fn set(self, l: *mut lua_State) {
-        // SAFETY: by the caller: in the iterator, with a free slot.
-        unsafe {
-            sys::lua_pushinteger(l, self.number());
-            sys::lua_replace(l, sys::lua_upvalueindex(STATE));
-        }
-    }
-}
+const PLACE: c_int = 3;
 
 /// `string.gmatch`
 pub unsafe extern "C-unwind" fn gmatch(l: *mut lua_State) -> c_int {
-    // SAFETY: a C function called by Lua.
+    // SAFETY: a C function called by Lua. The userdata is as aligned as everything that Lua allocates, and written before it is used.
     unsafe {
-        let mut length = 0;
-        sys::luaL_checklstring(l, 1, &mut length);
-        sys::luaL_checklstring(l, 2, std::ptr::null_mut());
-        let at = match dialect::GMATCH_STARTS {
+        let (mut length, mut pattern_length) = (0, 0);
+        let subject: At = sys::luaL_checklstring(l, 1, &mut length).cast();
+        let pattern: At = sys::luaL_checklstring(l, 2, &mut pattern_length).cast();
+        let start = match dialect::GMATCH_STARTS {
             true => dialect::start(l, 3, length).unwrap_or(length + 1),
             false => 0,
         };
+        if dialect::KNOWS_ITERATOR
+            && is_quick(length, pattern, pattern_length)
+            && let Some(stock) = stock::stock()
+        {
+            return (stock.gmatch)(l);
+        }
         sys::lua_settop(l, 2);
-        let place = Place {
-            at,
-            matched: false,
-            lost: 0,
-        };
-        sys::lua_pushinteger(l, place.number());
+        let place: *mut Place = sys::lua_newuserdata(l, size_of::<Place>()).cast();
+        let subject_end = subject.add(length);
+        let pattern_end = pattern.add(pattern_length);
+        let matcher = Matcher::new(l, (subject, subject_end), pattern_end);
+        place.write(Place {
+            subject,
+            subject_end,
+            pattern,
+            pattern_end,
+            at: subject.wrapping_add(start),
+            last: ptr::null(),
+            levels: dialect::MOST_LEVELS,
+            passes: matcher.first(pattern).is_some(),
+        });
         sys::lua_pushcclosure(l, next, 3);
     }
     1
 }
 
+/// Whether a match, wherever it begins, surely ends within some milliseconds: each item that repeats multiplies the work by the length of the subject at
+/// most, and `?` doubles it.
+unsafe fn is_quick(length: usize, pattern: At, pattern_length: usize) -> bool {
+    const MOST: usize = 1 << 22;
+    if pattern_length > 64 {
+        return false;
+    }
+    let mut steps = length + 1;
+    let mut before = 0;
+    for i in 0..pattern_length {
+        // SAFETY: in the pattern.
+        let c = unsafe { *pattern.add(i) };
+        let factor = match c {
+            b'*' | b'+' | b'-' => length + 1,
+            b'b' | b'0'..=b'9' if before == b'%' => length + 1,
+            b'?' => 2,
+            _ => 1,
+        };
+        before = c;
+        steps = steps.saturating_mul(factor);
+    }
+    steps <= MOST
+}
+
 /// The iterator.
 unsafe extern "C-unwind" fn next(l: *mut lua_State) -> c_int {
-    // SAFETY: a C function called by Lua. The strings are upvalues, which the closure keeps.
+    // SAFETY: a C function called by Lua, a closure that `gmatch` has made.
     unsafe {
-        let (mut length, mut pattern_length) = (0, 0);
-        let s: At = sys::lua_tolstring(l, sys::lua_upvalueindex(1), &mut length).cast();
-        let p: At = sys::lua_tolstring(l, sys::lua_upvalueindex(2), &mut pattern_length).cast();
-        let place = Place::get(l);
-        let mut matcher = Matcher::new(l, (s, s.add(length)), p.add(pattern_length));
+        let place: *mut Place = sys::lua_touserdata(l, sys::lua_upvalueindex(PLACE)).cast();
+        let Place {
+            subject,
+            subject_end,
+            pattern,
+            pattern_end,
+            at: mut from,
+            last,
+            levels,
+            passes,
+        } = place.read();
+        let mut matcher = Matcher::new(l, (subject, subject_end), pattern_end);
         if stock::has(KEEPS_DEPTH) {
-            matcher.levels -= place.lost as i32;
-            matcher.before_error = Some(keep_depth);
+            matcher.levels = levels;
+            matcher.before_error = Some(keep_levels);
         }
-        let first = matcher.first(p);
-        let apart = stock::has(APART);
-        let mut from = s.wrapping_add(place.at);
-        let last = match apart && place.matched {
-            true => from,
-            false => std::ptr::null(),
+        let first = match passes {
+            true => matcher.first(pattern),
+            false => None,
         };
-        while from <= matcher.subject_end {
+        while from <= subject_end {
             if let Some(first) = first {
                 from = matcher.pass(from, first);
             }
-            let to = matcher.matches(from, p);
+            let to = matcher.matches(from, pattern);
             if !to.is_null() && to != last {
-                // After an empty match the next one begins a character later, or may not end here.
-                let step = usize::from(to == from && !apart);
-                let place = Place {
-                    at: to.offset_from_unsigned(s) + step,
-                    matched: true,
-                    ..place
-                };
-                place.set(l);
+                if stock::has(APART) {
+                    (*place).at = to;
+                    (*place).last = to;
+                } else {
+                    // After an empty match the next one begins a character later.
+                    (*place).at = to.wrapping_add(usize::from(to == from));
+                }
                 return captures::push_all(&matcher, Some((from, to)));
             }
-            from = from.add(1);
+            from = from.wrapping_add(1);
         }
     }
     0
 }
 
 /// A match is about to end by an error, with so many levels left.
-unsafe fn keep_depth(l: *mut lua_State, levels: i32) {
+unsafe fn keep_levels(l: *mut lua_State, levels: i32) {
     // SAFETY: in the iterator.
     unsafe {
-        let place = Place::get(l);
-        let lost = i64::from(dialect::MOST_LEVELS - levels).min(MOST_LOST);
-        Place { lost, ..place }.set(l);
+        let place: *mut Place = sys::lua_touserdata(l, sys::lua_upvalueindex(PLACE)).cast();
+        (*place).levels = levels;
     }
 }
