@@ -46,7 +46,8 @@ pub unsafe extern "C-unwind" fn gsub(l: *mut lua_State) -> c_int {
             }
             let to = matcher.matches(from, p);
             let mut goes_on = false;
-            if !to.is_null() && !(apart && to == last) {
+            let empty_again = apart && to == last;
+            if !to.is_null() && !empty_again {
                 if count == 0 {
                     sys::luaL_buffinit(l, result);
                 }
