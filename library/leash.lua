@@ -57,6 +57,12 @@ function leash.interrupt(id) end
 ---@overload fun(f: function?): function?
 function leash.on_interrupt(co, f) end
 
+---Puts functions that limits and interrupts can stop into the place of `string.find`, `match`, `gmatch`, `gsub` and `rep`. They do the same on every
+---input. Only the originals are replaced, also as methods of strings; local copies that were taken before are not. Never done by `require`.
+---@param env? table # whose field `string` is meant; default: the globals
+---@return table env
+function leash.guard_stdlib(env) end
+
 ---What is in force.
 ---@class leash.info
 ---@field engine "lua51"|"lua52"|"lua53"|"lua54"|"lua55"|"luajit" # what the module was built for

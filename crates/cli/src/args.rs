@@ -102,6 +102,11 @@ struct RunArgs {
     #[arg(long, value_name = "DUR", value_parser = parse_duration, default_value = "1s", help_heading = "Limits")]
     grace: Duration,
 
+    /// Leave string.find, match, gmatch, gsub and rep as they are; they cannot be stopped while they
+    /// run then
+    #[arg(long, overrides_with = "no_guard_stdlib", help_heading = "Limits")]
+    no_guard_stdlib: bool,
+
     /// Run this code before the script; may be repeated
     #[arg(short = 'e', value_name = "CODE", action = ArgAction::Append, help_heading = "Lua")]
     execute: Vec<OsString>,
@@ -140,6 +145,8 @@ pub struct RunOptions {
     pub instructions: Option<u64>,
     /// `--grace`.
     pub grace: Duration,
+    /// `--no-guard-stdlib`.
+    pub no_guard_stdlib: bool,
     /// `-E`.
     pub ignore_environment: bool,
     /// `-e`, `-l` and `-W` in the order of the command line.
@@ -236,6 +243,7 @@ fn parse_from(arguments: Vec<OsString>, interactive: bool) -> Result<Request, Us
         memory: run.memory,
         instructions: run.instructions,
         grace: run.grace,
+        no_guard_stdlib: run.no_guard_stdlib,
         ignore_environment: run.ignore_environment,
         steps: steps(matches, run.execute, run.library),
         program,

@@ -47,6 +47,9 @@ pub unsafe extern "C-unwind" fn pmain(l: *mut lua_State) -> c_int {
         }
         compat::open_libraries(l, job.view.ignore_environment);
         (*job.vm).libraries_are_open();
+        if job.view.guard_stdlib {
+            guard_stdlib(l);
+        }
         compat::create_early_arg_table(l, &job.view);
         compat::start_collector(l);
         let done = (job.view.ignore_environment || handle_init(l, &job) == ffi::LUA_OK)
@@ -54,6 +57,19 @@ pub unsafe extern "C-unwind" fn pmain(l: *mut lua_State) -> c_int {
             && run_script(l, &job);
         ffi::lua_pushboolean(l, c_int::from(done));
         1
+    }
+}
+
+/// Puts functions that can be stopped into the place of those of the library `string`. Its table is also where strings have their methods.
+///
+/// # Safety
+/// `l` is the state of the job, its libraries are open and no script has run, and its running function may raise errors.
+unsafe fn guard_stdlib(l: *mut lua_State) {
+    // SAFETY: as promised.
+    unsafe {
+        ffi::lua_getglobal(l, c"string".as_ptr());
+        leash::stdlib::guard(l, -1);
+        ffi::lua_pop(l, 1);
     }
 }
 

@@ -78,6 +78,7 @@ impl Plan {
         let view = View {
             arguments,
             ignore_environment: options.ignore_environment,
+            guard_stdlib: !options.no_guard_stdlib,
             steps: step_views.as_ptr(),
             step_count: step_views.len(),
             script,
@@ -102,6 +103,8 @@ pub struct View {
     pub arguments: Arguments,
     /// `-E`.
     pub ignore_environment: bool,
+    /// Not `--no-guard-stdlib`.
+    pub guard_stdlib: bool,
     /// The first of the steps.
     pub steps: *const StepView,
     /// How many steps there are.

@@ -254,7 +254,13 @@ fn output_comes_before_the_message_and_files_are_written() {
 #[test]
 fn a_c_function_that_does_not_return_ends_with_the_process() {
     let started = Instant::now();
-    let options = ["--timeout", "100ms", "--grace", "100ms"];
+    let options = [
+        "--timeout",
+        "100ms",
+        "--grace",
+        "100ms",
+        "--no-guard-stdlib",
+    ];
     let got = script(
         "stuck",
         &options,
@@ -274,6 +280,38 @@ fn a_c_function_that_does_not_return_ends_with_the_process() {
         "{}",
         got.stderr
     );
+}
+
+#[test]
+fn a_pattern_that_does_not_come_to_an_end_is_stopped() {
+    for call in [
+        "(('a'):rep(1000)):find(('a*'):rep(30) .. 'b')",
+        "string.match(('a'):rep(1000), ('a-'):rep(30) .. 'b')",
+        "for _ in string.gmatch(('a'):rep(1000), ('a*'):rep(30) .. 'b') do end",
+        "pcall(string.gsub, ('a'):rep(1000), ('a*'):rep(30) .. 'b', '')",
+        "while true do string.rep('', 2^31 - 1) end",
+    ] {
+        let got = script(
+            "pattern",
+            &["--timeout", "50ms", "--grace", "30s"],
+            &format!("local found = 1 {call}"),
+        );
+        assert_eq!(got.code, 124, "{call}: {}", got.stderr);
+        assert!(
+            line(&got).starts_with("leash: x.lua stopped: timeout of 50ms reached after 0."),
+            "{}",
+            got.stderr
+        );
+    }
+}
+
+#[test]
+fn the_library_is_left_alone_if_asked_for() {
+    let code = "local one = string.find print(one == string.find, pcall(string.find))";
+    let ours = script("guarded", &[], code);
+    let theirs = script("unguarded", &["--no-guard-stdlib"], code);
+    assert_eq!((ours.code, theirs.code), (0, 0));
+    assert_eq!(ours.stdout, theirs.stdout);
 }
 
 #[test]
@@ -381,7 +419,7 @@ fn a_signal_that_is_not_answered_ends_the_process() {
     let waits = format!("{READY} io.read()");
     for (signal, code) in [(SIGINT, 130), (SIGTERM, 143)] {
         for script in [&busy, &waits] {
-            let (child, _stdout) = start(&["--grace", "200ms"], script);
+            let (child, _stdout) = start(&["--grace", "200ms", "--no-guard-stdlib"], script);
             let started = Instant::now();
             send(&child, signal);
             let (got, stderr) = end(child);
@@ -398,7 +436,7 @@ fn a_signal_that_is_not_answered_ends_the_process() {
 #[test]
 fn the_second_signal_ends_the_process_at_once() {
     let (child, _stdout) = start(
-        &["--grace", "1h"],
+        &["--grace", "1h", "--no-guard-stdlib"],
         &format!("{READY} ; (('a'):rep(60)):find(('a*'):rep(30) .. 'b')"),
     );
     send(&child, SIGINT);

@@ -54,6 +54,13 @@ fn stack() -> Stack {
     found
 }
 
+/// How much is left of the calling thread's stack; none if that cannot be told, as on a stack that the host has made.
+pub fn stack_room() -> Option<usize> {
+    let (low, high) = stack();
+    let here = (&raw const low).addr();
+    (low..high).contains(&here).then(|| here - low)
+}
+
 /// Handlers that are looking at a state right now.
 #[derive(Default)]
 pub struct Inspectors(AtomicU32);

@@ -42,6 +42,16 @@ pub fn is_our_hook(hook: sys::Hook) -> bool {
     hook as usize == HOOK as usize
 }
 
+/// Whether our hook is set on `l` and waits for the next call: something may be due. For C functions that work for long.
+///
+/// # Safety
+/// `l` is a live coroutine on its own thread.
+pub unsafe fn is_waiting(l: *mut lua_State) -> bool {
+    // SAFETY: by the caller. A signal handler may set it at any time; then it is seen the next time.
+    let now = unsafe { SavedHook::of(l) };
+    is_ours(now) && now.mask & sys::LUA_MASKCALL != 0
+}
+
 /// See [`is_our_hook`].
 pub fn is_ours(h: SavedHook) -> bool {
     h.hook.is_some_and(is_our_hook)

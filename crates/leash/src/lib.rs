@@ -41,6 +41,7 @@ mod scope;
 mod sentinel;
 mod slab;
 mod state;
+pub mod stdlib;
 pub mod sys;
 mod target;
 mod trace;

@@ -173,15 +173,20 @@ unsafe fn push_handler(l: *mut lua_State, who: *mut lua_State) -> c_int {
 }
 
 /// Pushes `file:line: `, as `luaL_where` does. In a hook level 0 is the function that was interrupted; when that is a C function
-/// which is about to return, the line of its caller reads best.
+/// which is about to return, the line of its caller reads best. A guarded function of `string` is one level further out: it has called one that does
+/// nothing, for which the hook runs.
 pub unsafe fn push_position(l: *mut lua_State) {
     // SAFETY: as `interrupted`.
     unsafe {
         let mut ar: lua_Debug = std::mem::zeroed();
-        let in_lua = sys::lua_getstack(l, 0, &mut ar) != 0
-            && sys::lua_getinfo(l, c"l".as_ptr(), &mut ar) != 0
-            && ar.currentline > 0;
-        sys::luaL_where(l, if in_lua { 0 } else { 1 });
+        let mut level = 0;
+        while level < 2
+            && sys::lua_getstack(l, level, &mut ar) != 0
+            && (sys::lua_getinfo(l, c"l".as_ptr(), &mut ar) == 0 || ar.currentline <= 0)
+        {
+            level += 1;
+        }
+        sys::luaL_where(l, level);
     }
 }
 

@@ -5,7 +5,7 @@ use crate::attach::{attached, guest};
 use crate::compat::push_whole;
 use crate::table::{set_functions, set_string};
 use crate::text::Text;
-use crate::{call, handlers, stop};
+use crate::{call, guard, handlers, stop};
 use leash::sys::{self, lua_State};
 use leash::{How, Jit};
 use std::ffi::{CStr, c_int};
@@ -27,7 +27,7 @@ pub unsafe fn open(l: *mut lua_State) -> c_int {
     unsafe {
         attached(l);
         stop::make_class(l);
-        sys::lua_createtable(l, 0, 7);
+        sys::lua_createtable(l, 0, 8);
         call::push(l);
         sys::lua_setfield(l, -2, c"call".as_ptr());
         set_functions(
@@ -37,6 +37,7 @@ pub unsafe fn open(l: *mut lua_State) -> c_int {
                 (c"id", id),
                 (c"interrupt", interrupt),
                 (c"on_interrupt", on_interrupt),
+                (c"guard_stdlib", guard::guard_stdlib),
                 (c"info", info),
             ],
         );

@@ -18,6 +18,7 @@ mod call;
 mod compat;
 mod corowatch;
 mod ctrlc;
+mod guard;
 mod handlers;
 mod leash_module;
 mod limits;

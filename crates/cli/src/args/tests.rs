@@ -123,6 +123,8 @@ fn warnings_have_their_place_among_the_steps() {
 #[test]
 fn flags_may_be_repeated_and_joined() {
     assert!(options(&["-E", "-E", "x.lua"]).ignore_environment);
+    assert!(options(&["--no-guard-stdlib", "--no-guard-stdlib", "x.lua"]).no_guard_stdlib);
+    assert!(!options(&["x.lua", "--no-guard-stdlib"]).no_guard_stdlib);
     assert!(!options(&["x.lua", "-E"]).ignore_environment);
     let o = options(&["-Ee", "f()"]);
     assert!(o.ignore_environment);

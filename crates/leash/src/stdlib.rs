@@ -1,0 +1,80 @@
+//! Library functions that can be interrupted.
+//!
+//! A C function sees no hook: until it returns, no limit reaches it. `string.find(("a"):rep(1e5), ("a*"):rep(30) .. "b")` takes longer than
+//! anybody lives. So here are `find`, `match`, `gmatch`, `gsub` and `rep` once more, which do the same on every input, error messages
+//! included, and look up from their work every few thousand [steps](steps). [`guard`] puts them in the place of the originals.
+//!
+//! **The same** means: as the originals of the engine that is running. What the versions do differently is in [`dialect`], and what only the
+//! running library can tell (releases of one version differ) is asked of it, in a state of our own ([`stock`]). Proof is a
+//! comparison over millions of random calls, `tests/lua/guard_stdlib.lua`.
+//!
+//! **How they stop.** The signal handler sets the hook on every coroutine, so also on the one that is in here. A function that looks up sees it,
+//! and calls a C function that does nothing: Lua calls the hook for that, and from there on all is as everywhere ([`crate::hook`]): an error is
+//! raised, or a handler called, or nothing is due and the work goes on. Where no hook is set by us, also in states that are not
+//! attached, nothing ever happens.
+//!
+//! What must be true, since an error may leave these functions wherever they look up: they own nothing but what lies on Lua's stack.
+//! Results are built in `luaL_Buffer` or a userdata, so the memory limit counts them.
+//!
+//! Only the originals are replaced. What a host has put in their place, or taken away, stays so.
+
+mod captures;
+mod classes;
+mod dialect;
+mod find;
+mod gmatch;
+mod gsub;
+mod matcher;
+mod rep;
+mod steps;
+mod stock;
+
+use crate::sys::{self, lua_CFunction, lua_State};
+use std::ffi::c_int;
+use stock::Stock;
+
+/// The originals and what stands in for each.
+fn replacements(stock: &Stock) -> [(lua_CFunction, lua_CFunction); 5] {
+    [
+        (stock.find, find::find),
+        (stock.find_match, find::find_match),
+        (stock.gmatch, gmatch::gmatch),
+        (stock.gsub, gsub::gsub),
+        (stock.rep, rep::rep),
+    ]
+}
+
+/// Replaces the functions of the library `string` in the table at `index`, under whatever names they are there. How many it were; none if
+/// it has been done before. None, too, if there was no memory to look at the originals.
+///
+/// # Safety
+/// In a C function that Lua has called, in `l`, with four free slots. A table is at `index`. May raise for want of memory. The library that
+/// holds this code is never unloaded.
+pub unsafe fn guard(l: *mut lua_State, index: c_int) -> usize {
+    let Some(stock) = stock::stock() else {
+        return 0;
+    };
+    let mut replaced = 0;
+    // SAFETY: by the caller. Fields that are there are assigned to, which a traversal allows.
+    unsafe {
+        let table = match index {
+            1.. => index,
+            _ => sys::lua_gettop(l) + 1 + index,
+        };
+        sys::lua_pushnil(l);
+        while sys::lua_next(l, table) != 0 {
+            let f = sys::lua_tocfunction(l, -1);
+            sys::lua_settop(l, -2);
+            let found = replacements(stock)
+                .into_iter()
+                .find(|&(original, _)| f.is_some_and(|f| f as usize == original as usize));
+            if let Some((_, ours)) = found {
+                sys::lua_pushvalue(l, -1);
+                sys::lua_pushcfunction(l, ours);
+                sys::lua_rawset(l, table);
+                replaced += 1;
+            }
+        }
+    }
+    replaced
+}

@@ -1,0 +1,211 @@
+//! `string.gsub`.
+//!
+//! Text between matches is copied when the next match has been found, not character by character. Where nothing was replaced, the result is the
+//! subject itself, as the originals do it from 5.4 on.
+
+use super::captures::{self, Text};
+use super::matcher::{At, BYTES_A_STEP, Matcher};
+use super::stock::{self, APART};
+use super::{dialect, stock::stock};
+use crate::sys::{self, lua_Integer, lua_State, luaL_Buffer};
+use std::ffi::c_int;
+use std::mem::MaybeUninit;
+
+/// `string.gsub`
+pub unsafe extern "C-unwind" fn gsub(l: *mut lua_State) -> c_int {
+    // SAFETY: a C function called by Lua. The strings are arguments, which stay on the stack. The buffer lies still in this frame; what it owns
+    // is on Lua's stack.
+    unsafe {
+        let (mut length, mut pattern_length) = (0, 0);
+        let s: At = sys::luaL_checklstring(l, 1, &mut length).cast();
+        let mut p: At = sys::luaL_checklstring(l, 2, &mut pattern_length).cast();
+        let kind = sys::lua_type(l, 3);
+        let most = dialect::most_replacements(l, 4);
+        if !matches!(
+            kind,
+            sys::LUA_TNUMBER | sys::LUA_TSTRING | sys::LUA_TFUNCTION | sys::LUA_TTABLE
+        ) && let Some(stock) = stock()
+        {
+            return (stock.gsub)(l); // says what is wrong in its own words
+        }
+        let end = p.add(pattern_length);
+        let anchored = *p == b'^';
+        if anchored {
+            p = p.add(1);
+        }
+        let mut matcher = Matcher::new(l, (s, s.add(length)), end);
+        let mut result = MaybeUninit::<luaL_Buffer>::uninit();
+        let result = result.as_mut_ptr();
+        let first = if anchored { None } else { matcher.first(p) };
+        let apart = stock::has(APART);
+        let (mut from, mut copied, mut last) = (s, s, std::ptr::null());
+        let (mut count, mut changed) = (0, false);
+        while count < most {
+            if let Some(first) = first {
+                from = matcher.pass(from, first);
+            }
+            let to = matcher.matches(from, p);
+            let mut goes_on = false;
+            let empty_again = apart && to == last;
+            if !to.is_null() && !empty_again {
+                if count == 0 {
+                    sys::luaL_buffinit(l, result);
+                }
+                count += 1;
+                add(result, copied, from);
+                copied = from;
+                if add_value(&mut matcher, result, kind, (from, to)) {
+                    copied = to;
+                    changed = true;
+                }
+                goes_on = apart || to > from;
+                (from, last) = (to, to);
+            }
+            if !goes_on {
+                if from >= matcher.subject_end {
+                    break;
+                }
+                from = from.add(1);
+            }
+            if anchored {
+                break;
+            }
+        }
+        if changed {
+            add(result, copied, matcher.subject_end);
+            sys::luaL_pushresult(result);
+        } else {
+            sys::lua_pushvalue(l, 1);
+        }
+        sys::lua_pushinteger(l, count as lua_Integer);
+    }
+    2
+}
+
+/// Adds some bytes.
+#[inline(always)]
+unsafe fn add(result: *mut luaL_Buffer, from: At, to: At) {
+    // SAFETY: by the caller. The room that a buffer has is told by its fields, which the macros of `lauxlib.h` use as well.
+    unsafe {
+        let length = to.offset_from_unsigned(from);
+        let (room, left) = room(result);
+        if length > left {
+            sys::luaL_addlstring(result, from.cast(), length);
+        } else {
+            if length < 16 {
+                for i in 0..length {
+                    *room.add(i) = *from.add(i);
+                }
+            } else {
+                room.copy_from_nonoverlapping(from, length);
+            }
+            sys::luaL_addsize(result, length);
+        }
+    }
+}
+
+/// Where the next byte goes in a buffer, and how many have room.
+#[inline(always)]
+unsafe fn room(result: *mut luaL_Buffer) -> (*mut u8, usize) {
+    // SAFETY: by the caller: a buffer in use.
+    unsafe {
+        #[cfg(any(feature = "lua51", feature = "luajit"))]
+        {
+            let p = (*result).p;
+            let end = (&raw mut (*result).buffer).cast::<std::ffi::c_char>();
+            let end = end.add(sys::LUAL_BUFFERSIZE);
+            (p.cast(), end.offset_from_unsigned(p))
+        }
+        #[cfg(not(any(feature = "lua51", feature = "luajit")))]
+        {
+            let n = (*result).n;
+            ((*result).b.add(n).cast(), (*result).size - n)
+        }
+    }
+}
+
+/// Adds what stands for a match; nothing, and false, if the match is to stay.
+unsafe fn add_value(
+    matcher: &mut Matcher,
+    result: *mut luaL_Buffer,
+    kind: c_int,
+    found: (At, At),
+) -> bool {
+    let l = matcher.l;
+    // SAFETY: by the caller, `gsub`. The buffer is on top of the stack.
+    unsafe {
+        match kind {
+            sys::LUA_TFUNCTION => {
+                sys::lua_pushvalue(l, 3);
+                let count = captures::push_all(matcher, Some(found));
+                sys::lua_call(l, count, 1);
+                matcher.renew();
+            }
+            sys::LUA_TTABLE => {
+                captures::push(matcher, 0, found);
+                sys::lua_gettable(l, 3);
+                matcher.renew();
+            }
+            _ => {
+                add_replacement(matcher, result, found);
+                return true;
+            }
+        }
+        if sys::lua_toboolean(l, -1) == 0 {
+            sys::lua_settop(l, -2);
+            return false;
+        }
+        if sys::lua_isstring(l, -1) == 0 {
+            let name = sys::lua_typename(l, sys::lua_type(l, -1));
+            sys::luaL_error(l, c"invalid replacement value (a %s)".as_ptr(), name);
+        }
+        sys::luaL_addvalue(result);
+        true
+    }
+}
+
+/// Adds the replacement string, with captures for `%1` and the match for `%0`.
+unsafe fn add_replacement(matcher: &mut Matcher, result: *mut luaL_Buffer, found: (At, At)) {
+    // SAFETY: by the caller.
+    unsafe {
+        let mut length = 0;
+        let mut text: At = sys::lua_tolstring(matcher.l, 3, &mut length).cast();
+        let end = text.add(length);
+        matcher.work(length / BYTES_A_STEP);
+        loop {
+            let left = end.offset_from_unsigned(text);
+            let escape: At = libc::memchr(text.cast(), c_int::from(b'%'), left).cast();
+            if escape.is_null() {
+                add(result, text, end);
+                return;
+            }
+            add(result, text, escape);
+            match *escape.add(1) {
+                b'0' => add(result, found.0, found.1),
+                digit @ b'1'..=b'9' => {
+                    let index = usize::from(digit - b'1');
+                    match captures::text(matcher, index, found) {
+                        Text::Bytes(at, length) => add(result, at, at.add(length)),
+                        Text::Position(n) => {
+                            sys::lua_pushinteger(matcher.l, n as lua_Integer);
+                            sys::luaL_addvalue(result);
+                        }
+                    }
+                }
+                other => {
+                    if other != b'%' && dialect::REPLACEMENT_IS_STRICT {
+                        let format = c"invalid use of '%c' in replacement string";
+                        matcher.fail(format, usize::from(b'%'));
+                    }
+                    // Of a `%` at the end, this is the zero byte behind it.
+                    sys::luaL_addlstring(result, escape.add(1).cast(), 1);
+                }
+            }
+            text = escape.add(2);
+            if text > end {
+                return;
+            }
+            matcher.work(4);
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Guarded library functions in a state of a host: without Lua's module, attached or not.
+
+use leash::{Limits, Reason, Vm, stdlib, sys};
+use std::ffi::CString;
+use std::time::Duration;
+use sys::lua_State;
+
+/// A state with libraries whose functions are guarded.
+unsafe fn guarded() -> *mut lua_State {
+    // SAFETY: a new state, used as the C API says, on one thread.
+    unsafe {
+        let l = sys::luaL_newstate();
+        sys::luaL_openlibs(l);
+        sys::lua_getglobal(l, c"string".as_ptr());
+        // 5.1 and LuaJIT may have `gfind` besides.
+        assert!((5..=6).contains(&stdlib::guard(l, -1)));
+        assert_eq!(stdlib::guard(l, -1), 0, "twice");
+        assert_eq!(sys::lua_gettop(l), 1);
+        sys::lua_settop(l, 0);
+        l
+    }
+}
+
+unsafe fn load(l: *mut lua_State, code: &str) {
+    let code = CString::new(code).expect("no zero byte");
+    // SAFETY: by the caller: a live state.
+    unsafe { assert_eq!(sys::luaL_loadstring(l, code.as_ptr()), 0) };
+}
+
+#[test]
+fn a_state_that_is_not_attached_is_never_stopped() {
+    // SAFETY: a state of our own, on this thread.
+    unsafe {
+        let l = guarded();
+        load(
+            l,
+            "local s = ('a'):rep(400)
+             assert(not s:find('a*a*b')) -- hundreds of looks
+             assert(s:gsub('a', '%0%0') == ('a'):rep(800) and #('xy'):rep(1000000) == 2000000)
+             local n = 0 for w in ('one two three'):gmatch('%a+') do n = n + #w end assert(n == 11)",
+        );
+        assert_eq!(sys::lua_pcall(l, 0, 0, 0), 0);
+        sys::lua_close(l);
+    }
+}
+
+#[test]
+fn an_attached_state_is_stopped() {
+    let limits = Limits::new().timeout(Duration::from_millis(20));
+    // SAFETY: a state of our own, on this thread.
+    unsafe {
+        let l = guarded();
+        let vm = Vm::attach(l).expect("it can be attached");
+        for code in [
+            "while true do pcall(string.find, ('a'):rep(1000), ('a*'):rep(30) .. 'b') end",
+            "return (('a'):rep(1000)):gsub(('a-'):rep(30) .. 'b', '')",
+            "for _ in (('a'):rep(3000)):gmatch(('a*'):rep(30) .. 'b') do end",
+            "return ('ab'):rep(300000000)",
+        ] {
+            load(l, code);
+            let stop = vm.call(l, 0, 0, 0, &limits).expect_err(code);
+            assert_eq!(stop.reason, Reason::Timeout, "{code}");
+            assert_eq!(sys::lua_gettop(l), 0);
+        }
+        load(l, "assert(('abc'):rep(2) == 'abcabc')");
+        assert_eq!(vm.call(l, 0, 0, 0, &Limits::new()).expect("no stop"), 0);
+        vm.close(&Limits::new());
+    }
+}
+
+#[test]
+fn only_the_originals_are_replaced() {
+    // SAFETY: a state of our own, on this thread.
+    unsafe {
+        let l = sys::luaL_newstate();
+        sys::luaL_openlibs(l);
+        load(
+            l,
+            "return { find = print, rep = function() end, gsub = string.gsub, x = 1 }",
+        );
+        assert_eq!(sys::lua_pcall(l, 0, 1, 0), 0);
+        assert_eq!(stdlib::guard(l, 1), 1);
+        sys::lua_close(l);
+    }
+}
