@@ -530,7 +530,7 @@ pub fn trace_from_allocator(state: &State, block: *const c_void) {
     if let Some(l) = trace::running(state)
         && !trace::is_stack_of_active(state, block)
     {
-        trace::capture(state, l, &mut state.traceback.borrow_mut());
+        trace::capture(state, l, true, &mut state.traceback.borrow_mut());
     }
 }
 

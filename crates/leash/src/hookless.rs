@@ -61,6 +61,11 @@ pub struct Hookless {
 }
 
 impl Hookless {
+    /// Whether there are any.
+    pub fn is_any(&self) -> bool {
+        self.count.get() != 0
+    }
+
     /// **Signal context.** The count last: who is interrupted in the middle of a look sees whole entries.
     fn note(&self, co: *mut lua_State) {
         let n = self.count.get();

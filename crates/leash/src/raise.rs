@@ -19,7 +19,8 @@ static SENTINEL: u8 = 0;
 /// `l` runs our hook.
 pub unsafe fn raise(state: &State, l: *mut lua_State) {
     if state.traceback.borrow().is_empty() {
-        trace::capture(state, l, &mut state.traceback.borrow_mut());
+        let collecting = state.hookless.is_any(); // a finalizer, perhaps
+        trace::capture(state, l, collecting, &mut state.traceback.borrow_mut());
     }
     // SAFETY: by the caller.
     unsafe { throw(state, l) };

@@ -334,18 +334,29 @@ pub const TYPE_TAG_OFFSET: usize = size_of::<usize>();
 pub const TYPE_TAG_MASK: u8 = 0x0f;
 
 /// `lua_getinfo` with what a traceback line needs. It allocates nothing: `S`, `l`, `n` (and `t` where tail calls are told so)
-/// fill fields of `ar`; `f` and `L`, which push, are not asked for.
+/// fill fields of `ar`; `f` and `L`, which push, are not asked for. The name only if `named`: see [`names_are_safe`].
 ///
 /// # Safety
 /// `ar` was filled by `lua_getstack` on `l` and the frame is still active.
-pub unsafe fn frame_info(l: *mut lua_State, ar: &mut lua_Debug) -> bool {
-    const WHAT: &CStr = if cfg!(any(feature = "lua51", feature = "luajit")) {
-        c"Sln"
-    } else {
-        c"Slnt"
+pub unsafe fn frame_info(l: *mut lua_State, ar: &mut lua_Debug, named: bool) -> bool {
+    let what = match (named, cfg!(any(feature = "lua51", feature = "luajit"))) {
+        (true, true) => c"Sln",
+        (true, false) => c"Slnt",
+        (false, true) => c"Sl",
+        (false, false) => c"Slt",
     };
     // SAFETY: by the caller.
-    unsafe { lua_getinfo(l, WHAT.as_ptr(), ar) != 0 }
+    unsafe {
+        (ar.name, ar.namewhat) = (c"".as_ptr(), c"".as_ptr());
+        lua_getinfo(l, what.as_ptr(), ar) != 0
+    }
+}
+
+/// Whether the names of functions may be asked for where the collector may be at work. 5.2 runs a step of it at the very beginning of a function
+/// (`luaD_precall`), before the first instruction; the name of what is called there is looked for in the instruction before that, which is none
+/// (`getfuncname` in `ldebug.c`), and what is found instead may be followed anywhere.
+pub const fn names_are_safe(collecting: bool) -> bool {
+    !(collecting && cfg!(feature = "lua52"))
 }
 
 /// Whether this frame was entered by a tail call, where the engine says so in the frame (5.1 shows a frame of its own).

@@ -26,13 +26,16 @@ const STACKS: usize = 8;
 
 /// Writes the stack of `l`, then those of the coroutines that it was resumed from. Owner thread; not in a signal handler (it
 /// grows `out`).
-pub fn capture(state: &State, l: *mut lua_State, out: &mut String) {
+///
+/// `collecting`: the collector may have called what runs.
+pub fn capture(state: &State, l: *mut lua_State, collecting: bool, out: &mut String) {
+    let named = sys::names_are_safe(collecting);
     out.push_str("stack traceback:");
-    stack(l, out);
+    stack(l, named, out);
     let chain = resumed_from(state, l);
     for co in chain.iter().take(STACKS) {
         out.push_str("\nresumed from:");
-        stack(*co, out);
+        stack(*co, named, out);
     }
     if chain.len() > STACKS {
         let _ = write!(out, "\n...\t(resumed from {} more)", chain.len() - STACKS);
@@ -105,7 +108,7 @@ fn resumed_from(state: &State, l: *mut lua_State) -> Vec<*mut lua_State> {
         .collect()
 }
 
-fn stack(l: *mut lua_State, out: &mut String) {
+fn stack(l: *mut lua_State, named: bool, out: &mut String) {
     // SAFETY: `lua_Debug` is plain data, of which zero is a value.
     let mut ar: lua_Debug = unsafe { std::mem::zeroed() };
     let depth = depth(l);
@@ -124,7 +127,7 @@ fn stack(l: *mut lua_State, out: &mut String) {
         }
         level += 1;
         // SAFETY: just filled for `l`.
-        if unsafe { sys::frame_info(l, &mut ar) } {
+        if unsafe { sys::frame_info(l, &mut ar, named) } {
             frame(&ar, out);
         }
     }

@@ -53,6 +53,10 @@ pub struct Options {
     #[arg(long, value_name = "PART")]
     only: Option<Part>,
 
+    /// With --only: puts the part into docs, in the place of what is there
+    #[arg(long, requires = "only", conflicts_with = "quick")]
+    docs: bool,
+
     /// How often each program of the corpus is measured, and each workload of the watched coroutines
     #[arg(long, value_name = "N", default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
@@ -137,10 +141,22 @@ pub fn run(options: &Options) -> Result<()> {
     let parts = Part::value_variants().iter().copied();
     let sections = parts
         .filter(|&part| wants(part))
-        .map(|part| measure(part, &builds, rounds, runs))
+        .map(|part| Ok((name(part), measure(part, &builds, rounds, runs)?)))
         .collect::<Result<Vec<_>>>()?;
-    let text = report::markdown(&machine, &sections);
-    write(&text, &sections, options.quick || options.only.is_some())
+    let order: Vec<String> = Part::value_variants().iter().map(|&p| name(p)).collect();
+    let old = match options.docs {
+        true => fs::read_to_string(cargo::root().join("docs/benchmarks.md"))?,
+        false => String::new(),
+    };
+    let text = report::markdown(&machine, &order, &sections, &old);
+    let apart = options.quick || options.only.is_some() && !options.docs;
+    write(&text, &sections, apart)
+}
+
+/// As on the command line.
+fn name(part: Part) -> String {
+    part.to_possible_value()
+        .map_or(String::new(), |value| value.get_name().to_owned())
 }
 
 fn measure(part: Part, builds: &Builds, rounds: u32, runs: u32) -> Result<Section> {
@@ -203,7 +219,7 @@ fn cost(lua54: &Leash, rounds: u32) -> Result<Section> {
     })
 }
 
-fn write(text: &str, sections: &[Section], apart: bool) -> Result<()> {
+fn write(text: &str, sections: &[(String, Section)], apart: bool) -> Result<()> {
     let folder = match apart {
         true => cargo::target().join("bench"),
         false => cargo::root().join("docs"),
@@ -212,7 +228,7 @@ fn write(text: &str, sections: &[Section], apart: bool) -> Result<()> {
     fs::create_dir_all(&charts).with_context(|| format!("cannot make {}", charts.display()))?;
     println!("\n{text}");
     let mut files = vec![(folder.join("benchmarks.md"), text)];
-    let all = sections.iter().flat_map(|section| &section.charts);
+    let all = sections.iter().flat_map(|(_, section)| &section.charts);
     files.extend(all.map(|(name, chart)| (charts.join(name), chart.as_str())));
     for (file, content) in files {
         fs::write(&file, content).with_context(|| format!("cannot write {}", file.display()))?;

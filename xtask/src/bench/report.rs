@@ -16,24 +16,48 @@ pub struct Section {
     pub charts: Vec<(&'static str, String)>,
 }
 
-/// The whole report.
-pub fn markdown(machine: &Machine, sections: &[Section]) -> String {
+/// The whole report: the parts that were measured now, and of an `old` report those that were not. `order` names all parts.
+///
+/// Each part stands between two comments that name it, and says when it was measured.
+pub fn markdown(
+    machine: &Machine,
+    order: &[String],
+    sections: &[(String, Section)],
+    old: &str,
+) -> String {
     let facts: String = machine
         .facts
         .iter()
         .map(|(what, is)| format!("- {what}: {is}\n"))
         .collect();
+    let when = facts.lines().next().unwrap_or_default();
     let mut text = format!(
         "\
 # What Leash costs, and how late it stops
 
-Written by `cargo xtask bench`, which repeats all of it.
+Written by `cargo xtask bench`, which repeats all of it; `cargo xtask bench --only PART --docs` repeats one part. The machine of the last run:
 
 {facts}"
     );
-    for section in sections {
-        text += "\n";
-        text += &section.text;
+    for name in order {
+        let (begin, end) = (
+            format!("<!-- part: {name} -->"),
+            format!("<!-- end: {name} -->"),
+        );
+        match sections.iter().find(|(part, _)| part == name) {
+            Some((_, section)) => {
+                let (what, load) = (when.trim_start_matches("- "), machine.load);
+                let body = section.text.trim();
+                text += &format!("\n{begin}\n{body}\n\n({what}, load {load:.1})\n{end}\n");
+            }
+            None => {
+                if let Some(from) = old.find(&begin)
+                    && let Some(length) = old[from..].find(&end)
+                {
+                    text += &format!("\n{}\n", &old[from..from + length + end.len()]);
+                }
+            }
+        }
     }
     text
 }
@@ -211,11 +235,24 @@ mod tests {
                 by_grace: false,
             }],
         }];
-        let sections = [cost(1, &programs, &starts), lateness(&late)].map(|text| Section {
-            text,
-            charts: Vec::new(),
-        });
-        let text = markdown(&machine, &sections);
+        let section = |name: &str, text| {
+            let charts = Vec::new();
+            (name.to_owned(), Section { text, charts })
+        };
+        let sections = [
+            section("cost", cost(1, &programs, &starts)),
+            section("late", lateness(&late)),
+        ];
+        let order = ["cost", "other", "late"].map(str::to_owned);
+        let old = "old\n<!-- part: other -->\nkept\n<!-- end: other -->\n<!-- part: late -->\nreplaced\n<!-- end: late -->\n";
+        let text = markdown(&machine, &order, &sections, old);
+        assert!(text.contains("kept") && !text.contains("replaced") && !text.contains("old"));
+        assert_eq!(
+            markdown(&machine, &order, &[], &text)
+                .matches("<!-- part")
+                .count(),
+            3
+        );
         for part in [
             "- Date: 2026-01-01",
             "**1.250**",
