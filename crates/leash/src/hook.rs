@@ -63,13 +63,14 @@ pub fn is_ours(h: SavedHook) -> bool {
 /// thread-local.
 #[inline(never)] // compared by address: it must have one
 pub fn on_poke() {
+    let me = Thread::calling(); // once: ten thousand states may be late at the same time
     RECORDS.for_each_pending(|r: &'static Record| {
-        if r.request.flags() == 0 || !is_mine(r) {
+        if r.request.flags() == 0 || !is_of(r, me) {
             return;
         }
         // From here on the state stays on this thread (`home`), if it still is.
         r.inspectors.enter();
-        if is_mine(r) {
+        if is_of(r, me) {
             // SAFETY: an owner is stored only while the state is attached, and taken away before it goes, on that thread.
             // This is that thread, so nothing but the code that this handler interrupts uses the state.
             if let Some(state) = unsafe { r.state.load(Ordering::Acquire).as_ref() } {
@@ -85,9 +86,9 @@ pub fn on_poke() {
     });
 }
 
-fn is_mine(r: &Record) -> bool {
+fn is_of(r: &Record, me: Thread) -> bool {
     // SeqCst: see `Inspectors::enter`.
-    Thread::from_bits(r.owner.load(Ordering::SeqCst)).is_some_and(|t| t.is_current())
+    r.owner.load(Ordering::SeqCst) == me.to_bits()
 }
 
 /// Does what is asked for. **Signal context.**
@@ -501,9 +502,10 @@ pub fn state_of(l: *mut lua_State) -> Option<&'static State> {
     // SAFETY: as above; a pseudo-index needs no stack.
     let registry = unsafe { sys::lua_topointer(l, sys::LUA_REGISTRYINDEX) };
     let mut found = None;
+    let me = Thread::calling();
     RECORDS.for_each_used(|r| {
         let state = r.state.load(Ordering::Acquire);
-        if is_mine(r) && !state.is_null() {
+        if is_of(r, me) && !state.is_null() {
             // SAFETY: as in `on_poke`.
             let state = unsafe { &*state };
             if state.registry == registry {

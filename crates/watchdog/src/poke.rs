@@ -133,6 +133,12 @@ impl Thread {
         Thread(id)
     }
 
+    /// The calling thread, by a system call and nothing else: for signal handlers that compare it with many. (What it is good for elsewhere,
+    /// [`current`](Thread::current) does better.)
+    pub fn calling() -> Thread {
+        Thread(os::thread_id())
+    }
+
     /// Makes this thread call the functions given to [`on_poke`]. False when the thread has ended.
     ///
     /// Pokes that arrive while another is being handled, or waits, merge into one. Two system calls, async-signal-safe,
