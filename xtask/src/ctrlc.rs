@@ -14,7 +14,6 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::cargo;
-use crate::engine::Engine;
 use crate::interpreter::Interpreter;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -23,12 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const A_MOMENT: Duration = Duration::from_millis(50);
 
 /// Runs all cases.
-pub fn check(
-    engine: Engine,
-    interpreter: &Interpreter,
-    modules: &Path,
-    libraries: &Path,
-) -> Result<()> {
+pub fn check(interpreter: &Interpreter, modules: &Path, libraries: &Path) -> Result<()> {
     let start = |arguments: &[&str]| Talk::start(interpreter, modules, libraries, arguments);
     for what in ["loop", "coroutine"] {
         let mut talk = start(&["tests/ctrlc/loop.lua", what])?;
@@ -42,7 +36,7 @@ pub fn check(
     a_second_one_ends_the_process(start(&["tests/ctrlc/loop.lua", "caught"])?)?;
     children_hear_it(start(&["tests/ctrlc/children.lua"])?)?;
     the_hosts_handler_is_called(start(&["tests/ctrlc/handler.lua"])?)?;
-    if Interpreter::stock(engine).is_some() {
+    if interpreter.has_prompt() {
         the_prompt_lives_on(start(&["-i", "-l", "leash.ctrlc"])?)?;
     }
     println!("{}: Ctrl-C: all cases passed", interpreter.name);

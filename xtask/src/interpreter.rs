@@ -98,6 +98,11 @@ impl Interpreter {
         command
     }
 
+    /// Whether it has the options of the standard one, a prompt among them. The plain one runs scripts and nothing else.
+    pub fn has_prompt(&self) -> bool {
+        !self.name.starts_with("plain")
+    }
+
     /// What it calls itself in its messages.
     pub fn names(&self) -> Vec<String> {
         let file = self.program.file_name().unwrap_or_default();
