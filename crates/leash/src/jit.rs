@@ -53,15 +53,15 @@ impl Jit {
 /// Makes compiled code of this state stoppable, if that can be done.
 ///
 /// # Safety
-/// The state is attached and runs `l` on this thread, which is not in a signal handler.
-pub unsafe fn guard(state: &State, l: *mut lua_State) {
+/// The state is attached and runs on this thread, which is not in a signal handler.
+pub unsafe fn guard(state: &State) {
     #[cfg(feature = "luajit")]
     // SAFETY: by the caller.
     unsafe {
-        imp::guard(state, l);
+        imp::guard(state);
     }
     #[cfg(not(feature = "luajit"))]
-    let _ = (state, l);
+    let _ = state;
 }
 
 /// The state is being detached (`alive`), or is gone.
@@ -128,30 +128,25 @@ pub fn sweep(state: &State) {
     }
 }
 
-/// The script of this state starts the profiler: `start` does it, unless that of another state has it.
+/// The script of this state is about to start the profiler: it gets it, if no other state is guarded. Whether it does. If not, it must not try: for a
+/// moment, while another state is detached, nobody owns it.
 ///
 /// # Safety
 /// As [`guard`].
 #[cfg(feature = "luajit")]
-pub unsafe fn lend(state: &State, start: impl FnOnce()) {
+pub unsafe fn lend(state: &State) -> bool {
     // SAFETY: by the caller.
-    unsafe { imp::lend(state, start) };
+    unsafe { imp::lend(state) }
 }
 
-/// Whether the script of this state has the profiler.
-#[cfg(feature = "luajit")]
-pub fn is_lent_to(state: &State) -> bool {
-    imp::is_lent_to(state)
-}
-
-/// The script of this state has stopped the profiler, or is about to start it anew.
+/// The script of this state has stopped the profiler, or failed to start it.
 ///
 /// # Safety
 /// As [`guard`].
 #[cfg(feature = "luajit")]
-pub unsafe fn take_back(state: &State, l: *mut lua_State) {
+pub unsafe fn take_back(state: &State) {
     // SAFETY: by the caller.
-    unsafe { imp::take_back(state, l) };
+    unsafe { imp::take_back(state) };
 }
 
 /// In the child of a fork.
@@ -182,7 +177,7 @@ mod imp {
     static HELPER: AtomicPtr<lua_State> = AtomicPtr::new(ptr::null_mut());
     /// It does. Read by signal handlers: the bit is set only then.
     static OWNED: AtomicBool = AtomicBool::new(false);
-    /// The state whose script owns it instead. Its callback is ours as well ([`profile`]), and minds with which state it is called.
+    /// The state whose script owns it instead.
     static LENT: AtomicPtr<State> = AtomicPtr::new(ptr::null_mut());
     /// States that are guarded.
     static GUARDED: AtomicUsize = AtomicUsize::new(0);
@@ -220,15 +215,13 @@ mod imp {
         }
     }
 
-    pub unsafe fn guard(state: &State, l: *mut lua_State) {
+    pub unsafe fn guard(state: &State) {
         if state.layout.get().hookmask.is_none() || !profiler::is_there() || !tried() {
             return;
         }
         let owned = locked(|| {
             // SAFETY: the lock is held; the state is live, on this thread. No Lua error leaves these functions.
-            let owned = OWNED.load(Ordering::Relaxed)
-                || !LENT.load(Ordering::Relaxed).is_null()
-                || unsafe { own() };
+            let owned = OWNED.load(Ordering::Relaxed) || unsafe { own() };
             if owned {
                 GUARDED.fetch_add(1, Ordering::Relaxed);
                 // SAFETY: as above. It flushes what has been compiled without guards.
@@ -238,27 +231,22 @@ mod imp {
         });
         if owned {
             state.jit.set(Jit::Guarded);
-            // SAFETY: by the caller.
-            unsafe { crate::profile::wrap(l) };
         }
     }
 
-    pub unsafe fn lend(state: &State, start: impl FnOnce()) {
+    pub unsafe fn lend(state: &State) -> bool {
         locked(|| {
-            if LENT.load(Ordering::Relaxed).is_null() {
+            let alone = GUARDED.load(Ordering::Relaxed) == 1;
+            if alone {
                 LENT.store(ptr::from_ref(state).cast_mut(), Ordering::Release);
                 // SAFETY: the lock is held.
                 unsafe { disown() };
-                start();
             }
-        });
+            alone
+        })
     }
 
-    pub fn is_lent_to(state: &State) -> bool {
-        ptr::eq(LENT.load(Ordering::Acquire), state)
-    }
-
-    pub unsafe fn take_back(state: &State, l: *mut lua_State) {
+    pub unsafe fn take_back(state: &State) {
         let lost = locked(|| {
             if !ptr::eq(LENT.load(Ordering::Relaxed), state) {
                 return false;
@@ -278,8 +266,8 @@ mod imp {
         if lost {
             // A state that is not attached has begun to use the profiler meanwhile.
             state.jit.set(Jit::Interpreted);
-            // SAFETY: by the caller; in a C function that the script has called.
-            unsafe { state.interpret_only(l) };
+            // SAFETY: by the caller; the script has called the function that calls this, so nothing is being recorded.
+            unsafe { state.interpret_only(state.main.get()) };
         }
     }
 
@@ -297,15 +285,7 @@ mod imp {
             // SAFETY: the lock is held, and the helper is used by its holder alone. A live state is on this thread.
             unsafe {
                 if lent {
-                    // The script's profiling ends here, for its callback would no longer be called. (`lua_close` has stopped it already.)
-                    if alive {
-                        profiler::stop(state.main.get());
-                    }
-                    if left != 0 {
-                        own();
-                    }
-                } else if !LENT.load(Ordering::Relaxed).is_null() {
-                    // The script of another state has it. This one keeps its guards, which nobody sets off.
+                    // The script goes on using the profiler; `lua_close` stops it.
                 } else if alive {
                     // Line mode ends when the owner stops the profiler, so for a moment the state is the owner.
                     disown();
@@ -325,7 +305,7 @@ mod imp {
 
     pub fn mark(state: &State) {
         if state.jit.get() == Jit::Guarded
-            && (OWNED.load(Ordering::Acquire) || !LENT.load(Ordering::Acquire).is_null())
+            && (OWNED.load(Ordering::Acquire) || ptr::eq(LENT.load(Ordering::Acquire), state))
             && let Some(mask) = hookless::hookmask(state)
         {
             // SAFETY: found behind the main state, which is live. Owner thread.
@@ -382,7 +362,7 @@ mod imp {
     }
 
     /// The helper's callback: samples are none of our business.
-    unsafe extern "C-unwind" fn nothing(_: *mut c_void, _: *mut lua_State, _: c_int, _: c_int) {}
+    unsafe extern "C" fn nothing(_: *mut c_void, _: *mut lua_State, _: c_int, _: c_int) {}
 
     /// Whether the whole works in this build of LuaJIT. The first call finds out.
     fn tried() -> bool {
@@ -407,6 +387,8 @@ mod imp {
         }
     }
 
+    /// Whether an endless compiled loop in a state of its own is stopped. (It is not quite endless: if the trial fails it must end.) None if
+    /// that cannot be tried now, for want of memory or since somebody else uses the profiler.
     fn trial() -> Option<bool> {
         let code = c"local n = 0 for i = 1, 1e9 do n = n + i end return n";
         let question = c"return require('jit.util').traceinfo(1) ~= nil";

@@ -110,8 +110,6 @@ mod jit {
     pub const ENGINE_OFF: c_int = 0;
     pub const ENGINE_ON: c_int = 0x100;
     pub const ENGINE_FLUSH: c_int = 0x200;
-    /// No mode at all: what every call does first, and nothing else.
-    pub const NOTHING: c_int = 0xff;
 }
 
 /// LuaJIT's profiler (`luajit.h`). LuaJIT 2.0 has none: a library that is loaded into any LuaJIT looks for it.
@@ -120,7 +118,7 @@ pub mod profiler {
     use super::*;
 
     /// `luaJIT_profile_callback`.
-    pub type Callback = unsafe extern "C-unwind" fn(*mut c_void, *mut lua_State, c_int, c_int);
+    pub type Callback = unsafe extern "C" fn(*mut c_void, *mut lua_State, c_int, c_int);
 
     type Start = unsafe extern "C-unwind" fn(*mut lua_State, *const c_char, Callback, *mut c_void);
     type Stop = unsafe extern "C-unwind" fn(*mut lua_State);
@@ -208,16 +206,6 @@ pub unsafe fn forget_compiled(l: *mut lua_State) {
     }
     #[cfg(not(feature = "luajit"))]
     let _ = l;
-}
-
-/// A recording of compiled code that is under way is given up (`lj_trace_abort`).
-///
-/// # Safety
-/// `l` is a live state on its own thread, not in a finalizer.
-#[cfg(feature = "luajit")]
-pub unsafe fn abort_recording(l: *mut lua_State) {
-    // SAFETY: by the caller.
-    unsafe { jit::luaJIT_setmode(l, 0, jit::NOTHING) };
 }
 
 /// Undoes [`compile_no_more`].

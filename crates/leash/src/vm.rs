@@ -335,7 +335,11 @@ pub(crate) unsafe fn attach_state(l: *mut lua_State) -> Result<Vm, AttachError> 
             crate::recorder::settle(vm.state(), l);
             crate::compiler::wrap(l);
         }
-        jit::guard(vm.state(), l);
+        jit::guard(vm.state());
+        #[cfg(feature = "luajit")]
+        if vm.state().jit.get() == Jit::Guarded {
+            crate::profile::wrap(l);
+        }
     }
     Ok(vm)
 }

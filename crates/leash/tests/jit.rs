@@ -556,54 +556,6 @@ fn an_interrupt_in_the_callback_of_the_profiler() {
 }
 
 /// The handler of SIGPROF and its timer are the host's, whatever we do.
-/// One script profiles, others are guarded and stopped meanwhile, on its thread and on others.
-#[test]
-fn the_profiler_of_one_script_leaves_other_states_alone() {
-    if !alone("the_profiler_of_one_script_leaves_other_states_alone") {
-        return;
-    }
-    let start = "local p = require 'jit.profile' N = 0
-        p.start('fi1', function(co, n, what) assert(type(co) == 'thread' and #what == 1) N = N + n end)";
-    let spin = "local until_ = os.clock() + 0.3 while os.clock() < until_ do for i = 1, 1e4 do end end return N";
-    let profiled = Lua::new();
-    let other = Lua::new();
-    for lua in [&profiled, &other] {
-        // SAFETY: live, on this thread.
-        unsafe { lua.vm().libraries_are_open() };
-        assert_eq!(lua.vm().jit(), Jit::Guarded);
-    }
-    profiled.ok(start);
-    std::thread::scope(|s| {
-        for _ in 0..2 {
-            s.spawn(|| {
-                for _ in 0..20 {
-                    let lua = Lua::new();
-                    assert_eq!(lua.vm().jit(), Jit::Guarded);
-                    let stop = lua.run("while true do end", &timeout(5)).unwrap_err();
-                    assert_eq!(stop.reason, Reason::Timeout);
-                    lua.assert_healthy();
-                }
-            });
-        }
-        let samples: u32 = profiled.ok(spin).parse().unwrap();
-        assert!(samples > 0, "no samples");
-    });
-    // The second one gets none, as without us; and no error.
-    other.ok(start);
-    assert_eq!(other.ok(spin), "0");
-    other.run("while true do end", &timeout(10)).unwrap_err();
-    other.ok("require 'jit.profile'.stop()");
-    let samples: u32 = profiled.ok(spin).parse().unwrap();
-    assert!(samples > 0, "it was taken away");
-    profiled.ok("require 'jit.profile'.stop()");
-    other.ok(start);
-    let samples: u32 = other.ok(spin).parse().unwrap();
-    assert!(samples > 0, "it was not given back");
-    drop(other); // still profiling
-    profiled.run("while true do end", &timeout(10)).unwrap_err();
-    profiled.assert_healthy();
-}
-
 #[test]
 fn sigprof_is_left_alone() {
     extern "C" fn handler(_: std::ffi::c_int) {}
