@@ -179,6 +179,8 @@ mod imp {
     static OWNED: AtomicBool = AtomicBool::new(false);
     /// The state whose script owns it instead.
     static LENT: AtomicPtr<State> = AtomicPtr::new(ptr::null_mut());
+    /// The process had no handler of `SIGPROF` when a script got the profiler.
+    static WAS_DEFAULT: AtomicBool = AtomicBool::new(false);
     /// States that are guarded.
     static GUARDED: AtomicUsize = AtomicUsize::new(0);
 
@@ -241,9 +243,42 @@ mod imp {
                 LENT.store(ptr::from_ref(state).cast_mut(), Ordering::Release);
                 // SAFETY: the lock is held.
                 unsafe { disown() };
+                ignore_late_sigprof();
             }
             alone
         })
+    }
+
+    /// LuaJIT is about to install its handler of `SIGPROF`, and will put the earlier one back when it stops. Were that the default, a signal that
+    /// is still on its way then would end the process (in one with threads it did, in one of ten runs). So it is told that the signal was ignored: from that
+    /// moment on none is pending, and none comes, for the timer is off. [`late_sigprof_is_over`] then restores the default.
+    fn ignore_late_sigprof() {
+        // SAFETY: the structure is filled by the call; `ignoring` is a valid action.
+        unsafe {
+            let mut now = MaybeUninit::<libc::sigaction>::zeroed();
+            libc::sigaction(libc::SIGPROF, ptr::null(), now.as_mut_ptr());
+            if now.assume_init().sa_sigaction == libc::SIG_DFL {
+                libc::sigaction(libc::SIGPROF, &ignoring(), ptr::null_mut());
+                WAS_DEFAULT.store(true, Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn late_sigprof_is_over() {
+        if WAS_DEFAULT.swap(false, Ordering::Relaxed) {
+            // SAFETY: all zeros are the default action.
+            unsafe {
+                let default: libc::sigaction = MaybeUninit::zeroed().assume_init();
+                libc::sigaction(libc::SIGPROF, &default, ptr::null_mut());
+            }
+        }
+    }
+
+    fn ignoring() -> libc::sigaction {
+        // SAFETY: all zeros are a valid action.
+        let mut action: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
+        action.sa_sigaction = libc::SIG_IGN;
+        action
     }
 
     pub unsafe fn take_back(state: &State) {
@@ -254,6 +289,7 @@ mod imp {
             // SAFETY: the lock is held; the state is live, on this thread. Stopping what has not been started does nothing.
             unsafe {
                 profiler::stop(state.main.get());
+                late_sigprof_is_over();
                 LENT.store(ptr::null_mut(), Ordering::Release);
                 if !own() {
                     GUARDED.fetch_sub(1, Ordering::Relaxed);
@@ -285,7 +321,10 @@ mod imp {
             // SAFETY: the lock is held, and the helper is used by its holder alone. A live state is on this thread.
             unsafe {
                 if lent {
-                    // The script goes on using the profiler; `lua_close` stops it.
+                    // The script goes on using the profiler; `lua_close` stops it, or has.
+                    if !alive {
+                        late_sigprof_is_over();
+                    }
                 } else if alive {
                     // Line mode ends when the owner stops the profiler, so for a moment the state is the owner.
                     disown();
@@ -349,10 +388,8 @@ mod imp {
             let mut old = MaybeUninit::<libc::sigaction>::zeroed();
             let mut timer = MaybeUninit::<libc::itimerval>::zeroed();
             let mut new = MaybeUninit::<libc::sigaction>::zeroed();
-            let mut ignore: libc::sigaction = MaybeUninit::zeroed().assume_init();
-            ignore.sa_sigaction = libc::SIG_IGN;
             libc::getitimer(libc::ITIMER_PROF, timer.as_mut_ptr());
-            libc::sigaction(libc::SIGPROF, &ignore, old.as_mut_ptr());
+            libc::sigaction(libc::SIGPROF, &ignoring(), old.as_mut_ptr());
             f();
             libc::sigaction(libc::SIGPROF, ptr::null(), new.as_mut_ptr());
             libc::setitimer(libc::ITIMER_PROF, timer.as_ptr(), ptr::null_mut());
