@@ -18,7 +18,7 @@ static CALLED_AT: AtomicU64 = AtomicU64::new(0);
 static CALLS: AtomicU64 = AtomicU64::new(0);
 static ENOUGH: AtomicBool = AtomicBool::new(false);
 
-unsafe extern "C-unwind" fn on_interrupt(l: *mut lua_State) {
+unsafe extern "C-unwind" fn on_interrupt(l: *mut lua_State, _: *mut lua_State) {
     CALLED_AT.store(Ticks::now().as_nanos(), Ordering::Relaxed);
     // Release: who sees the new count sees the time that belongs to it.
     CALLS.fetch_add(1, Ordering::Release);
