@@ -59,6 +59,28 @@ pub fn limit_memory(command: &mut Command, bytes: u64) {
     }
 }
 
+/// Keeps a program, with all its threads, on one processor: the last of those that this process may use.
+pub fn on_one_processor(command: &mut Command) {
+    // SAFETY: as above; the set is a plain value, all zeros is an empty one.
+    unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        let size = size_of::<libc::cpu_set_t>();
+        if libc::sched_getaffinity(0, size, &mut set) != 0 {
+            return;
+        }
+        let most = libc::CPU_SETSIZE as usize;
+        let Some(last) = (0..most).rev().find(|&cpu| libc::CPU_ISSET(cpu, &set)) else {
+            return;
+        };
+        let mut one: libc::cpu_set_t = std::mem::zeroed();
+        libc::CPU_SET(last, &mut one);
+        command.pre_exec(move || match libc::sched_setaffinity(0, size, &one) {
+            0 => Ok(()),
+            _ => Err(std::io::Error::last_os_error()),
+        });
+    }
+}
+
 /// Runs it to its end, or for as long as `patience` lasts. A pipe on its standard input stays open and silent.
 pub fn run(command: &mut Command, patience: Duration) -> Result<Outcome> {
     let shown = show(command);

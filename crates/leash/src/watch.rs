@@ -199,7 +199,8 @@ impl Guest {
         unsafe { self.resume_watched(l, co, nargs) }.into()
     }
 
-    #[inline(never)] // see the header
+    #[cfg_attr(not(feature = "luajit"), inline(never))] // see the header
+    #[cfg_attr(feature = "luajit", inline(always))]
     unsafe fn resume_watched(&self, l: *mut lua_State, co: *mut lua_State, nargs: c_int) -> Ended {
         // SAFETY: by the caller.
         unsafe { self.resume_by(l, co, nargs, false) }
