@@ -35,6 +35,7 @@ pub fn check(interpreter: &Interpreter, modules: &Path, libraries: &Path) -> Res
     }
     a_second_one_ends_the_process(start(&["tests/ctrlc/loop.lua", "caught"])?)?;
     children_hear_it(start(&["tests/ctrlc/children.lua"])?)?;
+    a_worker_asks_again(start(&["tests/ctrlc/fork.lua"])?)?;
     the_hosts_handler_is_called(start(&["tests/ctrlc/handler.lua"])?)?;
     if interpreter.has_prompt() {
         the_prompt_lives_on(start(&["-i", "-l", "leash.ctrlc"])?)?;
@@ -75,6 +76,15 @@ fn children_hear_it(mut talk: Talk) -> Result<()> {
     );
     let works = talk.hears("works")?;
     ensure!(works.starts_with("works\tyes\t"), "{works}");
+    let (end, said) = talk.end()?;
+    ensure!(end == End::Code(0), "{end:?}: {said}");
+    Ok(())
+}
+
+fn a_worker_asks_again(mut talk: Talk) -> Result<()> {
+    let worker = talk.hears("worker")?;
+    ensure!(worker.contains("false\tinterrupted!"), "{worker}");
+    talk.hears("parent")?;
     let (end, said) = talk.end()?;
     ensure!(end == End::Code(0), "{end:?}: {said}");
     Ok(())

@@ -94,7 +94,6 @@ mod imp {
     use crate::library;
     use crate::sys::{self, lua_State};
     use std::ffi::{c_int, c_void};
-    use std::ptr;
 
     /// Its address is the key of `jit.status` in the registry.
     static STATUS: u8 = 0;
@@ -140,11 +139,7 @@ mod imp {
     /// `l` is a live state on its own thread with free stack, not in a signal handler.
     pub unsafe fn wrap(l: *mut lua_State) {
         // SAFETY: by the caller; `install` takes nothing.
-        unsafe {
-            if sys::protected(l, install, ptr::null_mut()) != 0 {
-                sys::lua_settop(l, -2);
-            }
-        }
+        unsafe { library::wrap(l, install) };
     }
 
     unsafe extern "C-unwind" fn install(l: *mut lua_State) -> c_int {

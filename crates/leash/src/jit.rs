@@ -144,9 +144,9 @@ pub unsafe fn lend(state: &State) -> bool {
 /// # Safety
 /// As [`guard`].
 #[cfg(feature = "luajit")]
-pub unsafe fn take_back(state: &State) {
+pub unsafe fn take_back(state: &State, l: *mut lua_State) {
     // SAFETY: by the caller.
-    unsafe { imp::take_back(state) };
+    unsafe { imp::take_back(state, l) };
 }
 
 /// In the child of a fork.
@@ -281,7 +281,7 @@ mod imp {
         action
     }
 
-    pub unsafe fn take_back(state: &State) {
+    pub unsafe fn take_back(state: &State, l: *mut lua_State) {
         let lost = locked(|| {
             if !ptr::eq(LENT.load(Ordering::Relaxed), state) {
                 return false;
@@ -302,8 +302,8 @@ mod imp {
         if lost {
             // A state that is not attached has begun to use the profiler meanwhile.
             state.jit.set(Jit::Interpreted);
-            // SAFETY: by the caller; the script has called the function that calls this, so nothing is being recorded.
-            unsafe { state.interpret_only(state.main.get()) };
+            // SAFETY: by the caller; the script has called the function that calls this, in `l`.
+            unsafe { state.interpret_only(l) };
         }
     }
 

@@ -5,6 +5,20 @@
 
 use crate::sys::{self, lua_State};
 use std::ffi::{CStr, c_int};
+use std::ptr;
+
+/// Calls `install`, which wraps what it finds, in protected mode. What fails for lack of memory is left out.
+///
+/// # Safety
+/// `l` is a live state on its own thread with free stack, not in a signal handler. `install` takes nothing.
+pub unsafe fn wrap(l: *mut lua_State, install: sys::lua_CFunction) {
+    // SAFETY: by the caller.
+    unsafe {
+        if sys::protected(l, install, ptr::null_mut()) != 0 {
+            sys::lua_settop(l, -2);
+        }
+    }
+}
 
 /// Pushes a table of the registry. False if it is not there.
 ///

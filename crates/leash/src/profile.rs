@@ -24,11 +24,7 @@ const NAME: &CStr = c"jit.profile";
 /// `l` is a live state on its own thread with free stack, not in a signal handler.
 pub unsafe fn wrap(l: *mut lua_State) {
     // SAFETY: by the caller; `install` takes nothing.
-    unsafe {
-        if sys::protected(l, install, ptr::null_mut()) != 0 {
-            sys::lua_settop(l, -2);
-        }
-    }
+    unsafe { library::wrap(l, install) };
 }
 
 /// **longjmp**, as all below: what they call may raise, and nothing here owns anything.
@@ -103,9 +99,9 @@ unsafe extern "C-unwind" fn start(l: *mut lua_State) -> c_int {
         }
         sys::lua_pushcclosure(l, sample, 1 + VMSTATES.len() as c_int);
         sys::lua_replace(l, 2);
-        jit::take_back(state); // starting again means stopping first
+        jit::take_back(state, l); // starting again means stopping first
         if jit::lend(state) {
-            library::original(l, 0, || jit::take_back(state));
+            library::original(l, 0, || jit::take_back(state, l));
         }
     }
     0
@@ -117,7 +113,7 @@ unsafe extern "C-unwind" fn stop(l: *mut lua_State) -> c_int {
     unsafe {
         library::original(l, 0, || {});
         if let Some(state) = state_of(l) {
-            jit::take_back(state);
+            jit::take_back(state, l);
         }
     }
     0

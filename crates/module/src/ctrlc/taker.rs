@@ -13,14 +13,16 @@
 //! **The earlier handler is called on the state's thread**, by the system and not by us: SIGINT is sent to that thread, where it waits since it is
 //! blocked, and the thread is poked; in that signal handler it is let through for a moment. The standard handler sets a hook on the
 //! main state, which does what is done here already, less well: it is taken away again.
+//!
+//! **After a fork** the child has no such thread, and does on Ctrl-C what its parent did without us, until it asks for this again. Another thread of the
+//! parent may have been in here at that moment: so there is no lock, but a list that only grows and a flag that the child resets.
 
 use super::signals::{self, Action};
 use leash::sys::{self, lua_State};
 use leash::{Guest, Handle};
 use std::ffi::c_int;
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 use watchdog::poke::{self, Thread};
@@ -36,13 +38,19 @@ struct Taken {
     handle: Handle,
     main: *mut lua_State,
     thread: Thread,
+    /// The one that asked before it.
+    older: *const Taken,
 }
 
-// SAFETY: `main` is used on the thread of the state alone, while the state exists.
-unsafe impl Sync for Taken {}
+/// The one that asked last.
+static NEWEST: AtomicPtr<Taken> = AtomicPtr::new(ptr::null_mut());
 
-static STATES: Mutex<Vec<&Taken>> = Mutex::new(Vec::new());
-static STARTED: Mutex<bool> = Mutex::new(false);
+/// Whether the thread runs.
+static STARTED: AtomicU8 = AtomicU8::new(NO);
+const NO: u8 = 0;
+const UNDER_WAY: u8 = 1;
+const YES: u8 = 2;
+
 /// The process has had a handler: so where there is none, nothing runs.
 static HAD_HANDLER: AtomicBool = AtomicBool::new(false);
 /// A child has to let SIGINT through, since its parent did before it came to us.
@@ -53,8 +61,13 @@ static CALL_ON: AtomicU64 = AtomicU64::new(0);
 /// The state, the hook of which the handler is not to change.
 static KEEP_HOOK_OF: AtomicPtr<Taken> = AtomicPtr::new(ptr::null_mut());
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+/// All states that exist, the newest first.
+fn states() -> impl Iterator<Item = &'static Taken> {
+    // Acquire: what is in the list was written before it was put there. SAFETY: what is in the list is never freed.
+    let newest = unsafe { NEWEST.load(Ordering::Acquire).as_ref() };
+    // SAFETY: as above.
+    let all = std::iter::successors(newest, |taken| unsafe { taken.older.as_ref() });
+    all.filter(|taken| taken.handle.exists())
 }
 
 /// Ctrl-C breaks off what this state runs. To be called on the thread that runs it.
@@ -66,15 +79,21 @@ pub fn take_for(guest: Guest) -> Result<(), String> {
     if signals::action() == Action::Handler {
         HAD_HANDLER.store(true, Ordering::Relaxed);
     }
-    let new: &Taken = Box::leak(Box::new(Taken {
+    let new = Box::leak(Box::new(Taken {
         handle: guest.handle(),
         main: guest.main(),
         thread: Thread::current(),
+        older: ptr::null(),
     }));
-    let mut states = lock(&STATES);
-    states.retain(|s| s.handle.exists() && s.main != new.main);
-    states.push(new);
-    drop(states);
+    let mut newest = NEWEST.load(Ordering::Relaxed);
+    loop {
+        new.older = newest;
+        // Release: see `states`.
+        match NEWEST.compare_exchange(newest, new, Ordering::Release, Ordering::Relaxed) {
+            Ok(_) => break,
+            Err(other) => newest = other,
+        }
+    }
     if !signals::block(true) {
         CHILD_HEARS.store(true, Ordering::Relaxed);
     }
@@ -82,14 +101,29 @@ pub fn take_for(guest: Guest) -> Result<(), String> {
 }
 
 fn start() -> Result<(), String> {
-    let mut started = lock(&STARTED);
-    if *started {
-        return Ok(());
+    loop {
+        // Acquire and Release: who sees that it runs sees what was done before.
+        match STARTED.compare_exchange(NO, UNDER_WAY, Ordering::Acquire, Ordering::Acquire) {
+            Ok(_) => {
+                let result = start_now();
+                let known = if result.is_ok() { YES } else { NO };
+                STARTED.store(known, Ordering::Release);
+                return result;
+            }
+            Err(UNDER_WAY) => thread::yield_now(),
+            Err(_) => return Ok(()),
+        }
     }
+}
+
+fn start_now() -> Result<(), String> {
+    static KNOWS_OF_FORKS: AtomicBool = AtomicBool::new(false);
     // SAFETY: the handler makes system calls that are async-signal-safe, and uses atomics.
     unsafe { poke::on_poke(call_earlier_handler) }.map_err(|e| e.to_string())?;
-    // SAFETY: the function makes one system call.
-    unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
+    if !KNOWS_OF_FORKS.swap(true, Ordering::Relaxed) {
+        // SAFETY: the function stores to atomics and makes one system call.
+        unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
+    }
     let before = signals::block_all();
     let thread = thread::Builder::new()
         .name("leash-ctrlc".to_owned())
@@ -97,12 +131,14 @@ fn start() -> Result<(), String> {
         .spawn(take);
     signals::restore(&before);
     thread.map_err(|e| format!("cannot start a thread: {e}"))?;
-    *started = true;
     Ok(())
 }
 
-/// In the child of a fork: this thread is not there, so the child does on Ctrl-C what its parent did without us.
+/// In the child of a fork, on its only thread. See the module's header.
 unsafe extern "C" fn in_child() {
+    // Relaxed: one thread.
+    STARTED.store(NO, Ordering::Relaxed);
+    CALL_ON.store(0, Ordering::Relaxed);
     if CHILD_HEARS.load(Ordering::Relaxed) {
         signals::block(false);
     }
@@ -115,33 +151,36 @@ fn take() {
         signals::wait();
         let now = Instant::now();
         let again = last.replace(now).is_some_and(|l| now - l < TWICE);
-        let (unanswered, first) = look();
+        let (unanswered, newest) = look();
         let had_handler = HAD_HANDLER.load(Ordering::Relaxed);
         match signals::action() {
             Action::Ignore => continue,
             Action::End if !(had_handler || again || unanswered) => {}
             Action::Handler if !unanswered => {
                 HAD_HANDLER.store(true, Ordering::Relaxed);
-                let_through(first);
+                let_through(newest);
             }
             Action::End | Action::Handler => {
                 signals::end_on_it();
-                let_through(first);
+                let_through(newest);
                 continue;
             }
         }
-        for state in lock(&STATES).iter() {
-            state.handle.break_off();
+        // One may have asked twice, the second time in the child of a fork; it is told once.
+        let mut told: Vec<*mut lua_State> = Vec::new();
+        for state in states() {
+            if !told.contains(&state.main) {
+                told.push(state.main);
+                state.handle.break_off();
+            }
         }
     }
 }
 
-/// Whether a state has not yet answered to the last Ctrl-C; and the state that came first.
+/// Whether a state has not yet answered to the last Ctrl-C; and the state that came last.
 fn look() -> (bool, Option<&'static Taken>) {
-    let mut states = lock(&STATES);
-    states.retain(|s| s.handle.exists());
-    let unanswered = states.iter().any(|s| s.handle.is_breaking_off());
-    (unanswered, states.first().copied())
+    let unanswered = states().any(|s| s.handle.is_breaking_off());
+    (unanswered, states().next())
 }
 
 /// Has the process do what it would have done without us, on the thread of that state.
