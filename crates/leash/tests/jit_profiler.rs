@@ -1,0 +1,272 @@
+//! LuaJIT: the profiler, which is ours, the script's, or somebody else's. It belongs to the process, so these tests run in processes of their own.
+
+#![cfg(feature = "luajit")]
+
+mod common;
+use common::{Lua, ms, timeout};
+use leash::{Guest, How, Jit, Limits, Reason, interrupt, sys};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+unsafe extern "C-unwind" fn fail(l: *mut sys::lua_State, _: *mut sys::lua_State) {
+    // SAFETY: called in a hook; nothing owns anything here.
+    unsafe {
+        sys::lua_pushstring(l, c"interrupted".as_ptr());
+        sys::lua_error(l);
+    }
+}
+
+/// Runs the test of this name in a process of its own, once, and says whether this is it. The profiler belongs to the process.
+fn alone(test: &str) -> bool {
+    if std::env::var_os("LEASH_ALONE").is_some() {
+        return true;
+    }
+    let me = std::env::current_exe().unwrap();
+    let run = std::process::Command::new(me)
+        .args(["--exact", test, "--nocapture"])
+        .env("LEASH_ALONE", "1")
+        .output()
+        .unwrap();
+    assert!(
+        run.status.success(),
+        "{}",
+        String::from_utf8_lossy(&run.stderr)
+    );
+    false
+}
+
+/// While a state that is not attached uses the profiler, no bit is set for others: their code runs interpreted. Afterwards it is guarded.
+#[test]
+fn a_profiler_of_somebody_else_is_left_alone() {
+    if !alone("a_profiler_of_somebody_else_is_left_alone") {
+        return;
+    }
+    // SAFETY: a state of our own, on this thread.
+    unsafe {
+        let l = sys::luaL_newstate();
+        sys::luaL_openlibs(l);
+        let run = |code: &std::ffi::CStr| {
+            assert_eq!(sys::luaL_loadstring(l, code.as_ptr()), 0);
+            assert_eq!(sys::lua_pcall(l, 0, 0, 0), 0);
+        };
+        run(c"N = 0 require('jit.profile').start('l', function(_, n) N = N + n end)");
+        let lua = Lua::new();
+        assert_eq!(lua.vm().jit(), Jit::Interpreted);
+        let limits = Limits::new().cpu(ms(100));
+        assert_eq!(
+            lua.run("while true do end", &limits).unwrap_err().reason,
+            Reason::Cpu
+        );
+        lua.assert_healthy();
+        run(c"require('jit.profile').stop()");
+        let lua = Lua::new();
+        assert_eq!(lua.vm().jit(), Jit::Guarded);
+        lua.run("while true do end", &timeout(20)).unwrap_err();
+        lua.assert_healthy();
+        sys::lua_close(l);
+    }
+}
+
+/// A state that runs interpreted stays so, whatever its script says.
+#[test]
+fn a_script_cannot_switch_the_compiler_on_where_it_must_be_off() {
+    if !alone("a_script_cannot_switch_the_compiler_on_where_it_must_be_off") {
+        return;
+    }
+    // A state that is not attached has the profiler: then there are no guards.
+    // SAFETY: a state of our own, on this thread.
+    let first = unsafe {
+        let l = sys::luaL_newstate();
+        sys::luaL_openlibs(l);
+        let code = c"require('jit.profile').start('i1', function() end)";
+        assert_eq!(sys::luaL_loadstring(l, code.as_ptr()), 0);
+        assert_eq!(sys::lua_pcall(l, 0, 0, 0), 0);
+        l
+    };
+    let second = Lua::new();
+    // SAFETY: as above.
+    unsafe { second.vm().libraries_are_open() };
+    assert_eq!(second.vm().jit(), Jit::Interpreted);
+    for code in [
+        "jit.on() while true do end",
+        "jit.on() local function f() while true do end end f()",
+        "while true do jit.on() for i = 1, 1e6 do end end",
+        "local on = jit.on coroutine.wrap(function() on(true, true) jit.on() while true do end end)()",
+    ] {
+        let stop = second.run(code, &timeout(30)).unwrap_err();
+        assert_eq!(stop.reason, Reason::Timeout, "{code}");
+    }
+    second.assert_healthy();
+    // SAFETY: not used afterwards.
+    unsafe { sys::lua_close(first) };
+}
+
+/// `jit.profile` works in a guarded state, and takes nothing from the limits: before, while and after it is used.
+#[test]
+fn the_profiler_is_the_scripts_too() {
+    if !alone("the_profiler_is_the_scripts_too") {
+        return;
+    }
+    let lua = Lua::new();
+    // SAFETY: live, on this thread.
+    unsafe { lua.vm().libraries_are_open() };
+    assert_eq!(lua.vm().jit(), Jit::Guarded);
+    for mode in ["f", "l", "i1", "fi1", "li2"] {
+        let endless = "while true do end";
+        let start = format!(
+            "local p = require 'jit.profile' N = 0 p.start('{mode}', function(co, n, what) N = N + n end)"
+        );
+        // The profiler's timer counts CPU time, by default in steps of 10 ms.
+        let limits = Limits::new().cpu(ms(150));
+        let stop = lua.run(&format!("{start} {endless}"), &limits).unwrap_err();
+        assert_eq!(stop.reason, Reason::Cpu, "{mode}: while it is used");
+        let stop = lua.run(endless, &timeout(20)).unwrap_err();
+        assert_eq!(
+            stop.reason,
+            Reason::Timeout,
+            "{mode}: while it is still used"
+        );
+        let samples: u32 = lua
+            .ok("require 'jit.profile'.stop() return N")
+            .parse()
+            .unwrap();
+        assert!(samples >= 5, "{mode}: {samples} samples in 150 ms of work");
+        let stop = lua.run(endless, &timeout(20)).unwrap_err();
+        assert_eq!(stop.reason, Reason::Timeout, "{mode}: afterwards");
+        // Twice in a row, and wrong arguments.
+        lua.ok(&format!(
+            "{start} {start} assert(not pcall(p.start, '{mode}', 1))"
+        ));
+        let stop = lua.run(endless, &timeout(20)).unwrap_err();
+        assert_eq!(stop.reason, Reason::Timeout, "{mode}: after a mistake");
+        lua.ok("require 'jit.profile'.stop() require 'jit.profile'.stop()");
+        lua.assert_healthy();
+    }
+}
+
+/// LuaJIT ends the process when the script's callback fails, and a stop is an error.
+#[test]
+fn a_stop_in_the_callback_of_the_profiler() {
+    if !alone("a_stop_in_the_callback_of_the_profiler") {
+        return;
+    }
+    let lua = Lua::new();
+    // SAFETY: live, on this thread.
+    unsafe { lua.vm().libraries_are_open() };
+    for body in [
+        "for i = 1, 1e6 do end",
+        "local t = {} for i = 1, 1e5 do t[i] = {i} end",
+        "while true do end",
+        "while true do pcall(function() while true do end end) end",
+        "error('x')",
+    ] {
+        let start =
+            format!("require('jit.profile').start('li1', function() {body} end) while true do end");
+        // A sample may come before the profiler is stopped, and its callback never end: then this is stopped, and tried again.
+        let stop_profiling = || {
+            let code = "require('jit.profile').stop() return 'stopped'";
+            while !matches!(lua.run(code, &timeout(200)), Ok(Ok(_))) {}
+        };
+        for n in 0..4 {
+            // The profiler's timer counts CPU time.
+            let stop = lua.run(&start, &Limits::new().cpu(ms(20 + n))).unwrap_err();
+            assert_eq!(stop.reason, Reason::Cpu, "{body}");
+            stop_profiling();
+            let few = Limits::new().cpu(ms(60)).memory(50_000);
+            let stop = lua.run(&start, &few).unwrap_err();
+            assert!(
+                matches!(stop.reason, Reason::Memory | Reason::Cpu),
+                "{body}"
+            );
+            stop_profiling();
+            lua.ok("collectgarbage()");
+        }
+        lua.assert_healthy();
+    }
+}
+
+/// A detach lets go of the profiler for a moment. A script that started it just then took the guards from all states.
+#[test]
+fn a_script_cannot_take_the_profiler_from_others() {
+    if !alone("a_script_cannot_take_the_profiler_from_others") {
+        return;
+    }
+    let done = AtomicBool::new(false);
+    std::thread::scope(|s| {
+        s.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                // SAFETY: a state of our own, on this thread.
+                unsafe {
+                    let l = sys::luaL_newstate();
+                    drop(leash::Vm::attach(l).unwrap());
+                    sys::lua_close(l);
+                }
+            }
+        });
+        let (first, second) = (Lua::new(), Lua::new());
+        // SAFETY: live, on this thread.
+        unsafe { first.vm().libraries_are_open() };
+        let start = Instant::now();
+        let mut stopped = true;
+        while stopped && start.elapsed() < ms(3000) {
+            first.ok("local p = require 'jit.profile' for i = 1, 1000 do p.start('i1', function() end) end");
+            // Long, but not endless.
+            stopped = second.run("for i = 1, 1e9 do end", &timeout(2)).is_err();
+            first.ok("require('jit.profile').stop()");
+        }
+        done.store(true, Ordering::Relaxed);
+        assert!(stopped, "compiled code was not stopped");
+    });
+}
+
+/// An interrupt is for the program, not for its profiler's callback, where its error would be lost.
+#[test]
+fn an_interrupt_in_the_callback_of_the_profiler() {
+    if !alone("an_interrupt_in_the_callback_of_the_profiler") {
+        return;
+    }
+    let lua = Lua::new();
+    // SAFETY: live, on this thread.
+    let (guest, id) = unsafe {
+        lua.vm().libraries_are_open();
+        let guest = Guest::attach(lua.l).unwrap();
+        (guest, guest.id(lua.l).unwrap())
+    };
+    guest.on_interrupt(fail);
+    // Most of the time goes to the callback.
+    lua.ok("require('jit.profile').start('li1', function() for i = 1, 2e6 do end end)");
+    for _ in 0..10 {
+        std::thread::scope(|s| {
+            s.spawn(|| {
+                std::thread::sleep(ms(30));
+                assert!(interrupt(id, How::Once));
+            });
+            let r = lua.run("while true do end", &timeout(20_000));
+            let error = r.expect("the interrupt was lost").unwrap_err();
+            assert_eq!(error, "interrupted");
+        });
+    }
+    lua.ok("require('jit.profile').stop()");
+    lua.assert_healthy();
+}
+
+/// The handler of SIGPROF and its timer are the host's, whatever we do.
+#[test]
+fn sigprof_is_left_alone() {
+    extern "C" fn handler(_: std::ffi::c_int) {}
+    let handler = handler as extern "C" fn(std::ffi::c_int) as usize;
+    // SAFETY: asks and sets; nobody else in this process uses the signal.
+    unsafe {
+        libc::signal(libc::SIGPROF, handler);
+        for _ in 0..3 {
+            let lua = Lua::new();
+            lua.run("while true do end", &timeout(5)).unwrap_err();
+            let mut now: libc::sigaction = std::mem::zeroed();
+            libc::sigaction(libc::SIGPROF, std::ptr::null(), &mut now);
+            assert_eq!(now.sa_sigaction, handler);
+            let mut timer: libc::itimerval = std::mem::zeroed();
+            libc::getitimer(libc::ITIMER_PROF, &mut timer);
+            assert_eq!((timer.it_value.tv_sec, timer.it_value.tv_usec), (0, 0));
+        }
+    }
+}
