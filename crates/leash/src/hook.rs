@@ -64,6 +64,8 @@ pub fn is_ours(h: SavedHook) -> bool {
 #[inline(never)] // compared by address: it must have one
 pub fn on_poke() {
     let me = Thread::calling(); // once: ten thousand states may be late at the same time
+    #[cfg(feature = "luajit")]
+    jit::sampling::poked(me);
     RECORDS.for_each_pending(|r: &'static Record| {
         if r.request.flags() == 0 || !is_of(r, me) {
             return;
@@ -100,6 +102,8 @@ pub fn act(state: &State, flags: u64) {
         state.place.clear_pending();
         state.record().request.answer(SWEEP);
         jit::unmark(state); // what is asked for besides marks again, below
+        #[cfg(feature = "luajit")]
+        jit::take_sample(state);
     }
     if flags & TARGETS != 0 {
         deliver_to_targets(state);

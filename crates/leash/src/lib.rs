@@ -16,6 +16,8 @@ mod boundary;
 mod call;
 mod compiler;
 mod coroutines;
+#[cfg(feature = "luajit")]
+mod guards;
 mod guest;
 mod home;
 mod hook;

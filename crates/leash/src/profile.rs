@@ -3,17 +3,17 @@
 //! The script may use the profiler (`jit.profile`, `jit.p`). Two things must not happen then: its `start("f")` would switch the
 //! guards to function mode, in which a loop that calls nothing has none; and it could not start at all, since our helper owns the profiler
 //! ([`crate::jit`]). So `start` and `stop` of the library are wrapped in guarded states: `start` gets the profiler from the
-//! helper, if no other state is guarded, and asks for lines where the script asks for functions, which makes more guards and not fewer; `stop`
-//! gives it back.
+//! helper, unless the script of another state has it, and asks for lines where the script asks for functions, which makes more guards and not fewer; `stop`
+//! gives it back. [`sampling`] takes the samples.
 //!
 //! The library is wrapped where `require` finds it: in `package.loaded`, and in `package.preload`, from where it comes when it is first
 //! asked for. A script that has kept `start` from before the attach, or gets it back by the library `debug`, has the plain one.
 
 use crate::hook::state_of;
-use crate::jit::{self, Jit};
+use crate::jit::{self, Jit, sampling};
 use crate::library;
 use crate::sys::{self, lua_State};
-use std::ffi::{CStr, c_int};
+use std::ffi::{CStr, c_int, c_void};
 use std::ptr;
 
 const NAME: &CStr = c"jit.profile";
@@ -62,20 +62,27 @@ unsafe extern "C-unwind" fn open(l: *mut lua_State) -> c_int {
     1
 }
 
-/// What LuaJIT passes to the callback. Kept, so that nothing has to be allocated for it, where no error is caught.
-const VMSTATES: [&CStr; 5] = [c"N", c"I", c"C", c"G", c"J"];
+/// Its address is the key in the registry of the coroutine in which the script's callback runs.
+static CALLBACK: u8 = 0;
 
-/// In the place of the script's callback: calls it, and lets no error through, for LuaJIT ends the process then (`jit_profile_callback`
-/// in `lib_jit.c`). A stop is delivered again when the callback is over.
-unsafe extern "C-unwind" fn sample(l: *mut lua_State) -> c_int {
-    // SAFETY: a C function that LuaJIT has called; the upvalue is a function, by `start`.
+fn callback_key() -> *mut c_void {
+    (&raw const CALLBACK).cast_mut().cast()
+}
+
+/// Makes that coroutine, with what [`sampling`] wants on its stack, from the function at index 2. **longjmp**.
+unsafe fn new_callback(l: *mut lua_State) -> *mut lua_State {
+    // SAFETY: by the caller: a C function that Lua has called.
     unsafe {
-        let arguments = sys::lua_gettop(l);
-        sys::lua_pushvalue(l, sys::lua_upvalueindex(1));
-        sys::lua_insert(l, 1);
-        sys::lua_pcall(l, arguments, 0, 0);
+        sys::lua_pushlightuserdata(l, callback_key());
+        let co = sys::lua_newthread(l);
+        sys::lua_rawset(l, sys::LUA_REGISTRYINDEX);
+        sys::lua_pushvalue(l, 2);
+        for vmstate in sampling::VMSTATES {
+            sys::lua_pushstring(l, vmstate.as_ptr());
+        }
+        sys::lua_xmove(l, co, 1 + sampling::VMSTATES.len() as c_int);
+        co
     }
-    0
 }
 
 /// In the place of `jit.profile.start`.
@@ -86,22 +93,19 @@ unsafe extern "C-unwind" fn start(l: *mut lua_State) -> c_int {
             library::original(l, 0, || {});
             return 0;
         };
-        sys::luaL_optlstring(l, 1, ptr::null(), ptr::null_mut());
+        sys::luaL_optlstring(l, 1, c"".as_ptr(), ptr::null_mut());
         sys::luaL_checktype(l, 2, sys::LUA_TFUNCTION);
-        if sys::lua_type(l, 1) == sys::LUA_TSTRING {
-            let mode = sys::lua_tostring(l, 1);
-            sys::luaL_gsub(l, mode, c"f".as_ptr(), c"l".as_ptr());
-            sys::lua_replace(l, 1);
-        }
-        sys::lua_pushvalue(l, 2);
-        for vmstate in VMSTATES {
-            sys::lua_pushstring(l, vmstate.as_ptr());
-        }
-        sys::lua_pushcclosure(l, sample, 1 + VMSTATES.len() as c_int);
-        sys::lua_replace(l, 2);
+        sys::lua_settop(l, 2);
         jit::take_back(state, l); // starting again means stopping first
-        if jit::lend(state) {
-            library::original(l, 0, || jit::take_back(state, l));
+        let callback = new_callback(l);
+        let mode = match sys::lua_type(l, 1) {
+            sys::LUA_TSTRING | sys::LUA_TNUMBER => {
+                sys::luaL_gsub(l, sys::lua_tostring(l, 1), c"f".as_ptr(), c"l".as_ptr())
+            }
+            _ => c"".as_ptr(),
+        };
+        if !jit::lend(state, CStr::from_ptr(mode), callback) {
+            jit::take_back(state, l);
         }
     }
     0
@@ -111,10 +115,13 @@ unsafe extern "C-unwind" fn start(l: *mut lua_State) -> c_int {
 unsafe extern "C-unwind" fn stop(l: *mut lua_State) -> c_int {
     // SAFETY: as in `start`.
     unsafe {
-        library::original(l, 0, || {});
         if let Some(state) = state_of(l) {
             jit::take_back(state, l);
         }
+        library::original(l, 0, || {});
+        sys::lua_pushlightuserdata(l, callback_key());
+        sys::lua_pushnil(l);
+        sys::lua_rawset(l, sys::LUA_REGISTRYINDEX);
     }
     0
 }

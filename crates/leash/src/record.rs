@@ -182,6 +182,19 @@ impl Record {
         true
     }
 
+    /// Asks and pokes, once: nobody asks again. False if the state has no owner. **Signal context**; any thread.
+    #[cfg(feature = "luajit")]
+    pub fn hint(&self, generation: u64, flags: u64) -> bool {
+        let owner = Thread::from_bits(self.owner.load(Ordering::Acquire));
+        if let Some(owner) = owner
+            && self.request.ask(generation, flags)
+        {
+            self.set_pending();
+            owner.poke();
+        }
+        owner.is_some()
+    }
+
     /// Makes sure that there is an alarm.
     ///
     /// # Errors

@@ -93,6 +93,9 @@ pub struct State {
     pub last_watched: Cell<(*mut lua_State, *const Watched)>,
     /// How compiled code is made to stop.
     pub jit: Cell<Jit>,
+    /// LuaJIT: the place of `prof_mode`, while it is ours to change ([`crate::guards`]); else null.
+    #[cfg(feature = "luajit")]
+    pub prof_mode: Cell<*mut std::ffi::c_int>,
     /// LuaJIT: we have turned the compiler off.
     pub interpreted: Cell<bool>,
     /// The coroutine from which the module was last entered ([`crate::Guest::attach`]).
@@ -157,6 +160,8 @@ impl State {
             watch_until: Cell::new(u64::MAX),
             last_watched: Cell::new((ptr::null_mut(), ptr::null())),
             jit: Cell::new(Jit::default()),
+            #[cfg(feature = "luajit")]
+            prof_mode: Cell::new(ptr::null_mut()),
             interpreted: Cell::new(false),
             caller: Cell::new(main),
             stays_interpreted: Cell::new(false),

@@ -178,6 +178,17 @@ pub mod profiler {
             unsafe { stop(l) };
         }
     }
+
+    /// Gives up the trace that is being recorded, as every call of Lua in its midst must (`jit_profile_callback` in `lib_jit.c`). `luaJIT_setmode` does so
+    /// whatever it is asked for; here, for something that it does not know.
+    ///
+    /// # Safety
+    /// `l` runs on this thread, in no finalizer.
+    pub unsafe fn abort_recording(l: *mut lua_State) {
+        const UNKNOWN_MODE: c_int = 0xff;
+        // SAFETY: by the caller.
+        unsafe { jit::luaJIT_setmode(l, 0, UNKNOWN_MODE) };
+    }
 }
 
 /// No more code of this state is compiled. Nothing on engines without a compiler.

@@ -143,6 +143,7 @@ impl Vm {
             crate::compiler::wrap(self.state().main.get());
             if self.jit() == Jit::Guarded {
                 crate::profile::wrap(self.state().main.get());
+                crate::guards::thin(self.state(), self.state().main.get());
             }
         }
     }
@@ -223,7 +224,10 @@ impl Drop for Vm {
                 hookless::uproot(main);
                 state.unwrap_allocator();
                 #[cfg(feature = "luajit")]
-                crate::recorder::settle(state, main);
+                {
+                    crate::recorder::settle(state, main);
+                    crate::guards::uproot(state, main);
+                }
                 jit::unguard(state, true);
                 state.stays_interpreted.set(false);
                 state.compile_again();
@@ -339,6 +343,7 @@ pub(crate) unsafe fn attach_state(l: *mut lua_State) -> Result<Vm, AttachError> 
         #[cfg(feature = "luajit")]
         if vm.state().jit.get() == Jit::Guarded {
             crate::profile::wrap(l);
+            crate::guards::thin(vm.state(), l);
         }
     }
     Ok(vm)

@@ -5,7 +5,7 @@
 mod common;
 use common::{Lua, ms, timeout};
 use leash::{Guest, How, Jit, Limits, Reason, interrupt, sys};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Instant;
 
 unsafe extern "C-unwind" fn fail(l: *mut sys::lua_State, _: *mut sys::lua_State) {
@@ -269,4 +269,51 @@ fn sigprof_is_left_alone() {
             assert_eq!((timer.it_value.tv_sec, timer.it_value.tv_usec), (0, 0));
         }
     }
+}
+
+/// Any number of states are guarded on any number of threads, and each script uses the profiler as often as it likes; while one has it, the others go without.
+/// LuaJIT's own handler of `SIGPROF`, on whatever thread the signal arrived, followed a null pointer when another one stopped the profiler, and changed the state of a third.
+#[test]
+fn scripts_on_many_threads_profile() {
+    if !alone("scripts_on_many_threads_profile") {
+        return;
+    }
+    extern "C" fn nothing(_: std::ffi::c_int) {}
+    // SAFETY: a handler that does nothing, in a process of our own.
+    unsafe { libc::signal(libc::SIGPROF, nothing as *const () as usize) };
+    let samples = AtomicU32::new(0);
+    let until = Instant::now() + ms(4000);
+    std::thread::scope(|s| {
+        for n in 0..3 {
+            let samples = &samples;
+            s.spawn(move || {
+                let lua = Lua::new();
+                // SAFETY: live, on this thread.
+                unsafe { lua.vm().libraries_are_open() };
+                assert_eq!(lua.vm().jit(), Jit::Guarded);
+                let expected = lua.ok("local s = 0 for i = 1, 1e6 do s = s + i % 7 end return s");
+                while Instant::now() < until {
+                    let code = "local p, s = require('jit.profile'), 0 N = 0
+                        for k = 1, 200 do
+                            s = 0
+                            p.start('li1', function(_, n) N = N + n end)
+                            for i = 1, 1e6 do s = s + i % 7 end
+                            p.stop()
+                        end
+                        return s";
+                    assert_eq!(lua.ok(code), expected);
+                    samples.fetch_add(lua.ok("return N").parse().unwrap(), Ordering::Relaxed);
+                    let stop = lua.run("while true do end", &timeout(1 + n)).unwrap_err();
+                    assert_eq!(stop.reason, Reason::Timeout);
+                }
+                lua.assert_healthy();
+            });
+        }
+        // The timer's signals mostly arrive where the CPU time is used. Others do not.
+        while Instant::now() < until {
+            // SAFETY: there is a handler.
+            unsafe { libc::raise(libc::SIGPROF) };
+        }
+    });
+    assert!(samples.into_inner() > 10);
 }

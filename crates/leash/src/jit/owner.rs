@@ -1,0 +1,260 @@
+//! LuaJIT: who owns the profiler of the process, and which states have guards.
+//!
+//! A process has one profiler. While any state is guarded, it belongs to a state of ours, the helper, or is lent to a script
+//! ([`crate::profile`]). In both cases the callback is ours, and does nothing for a state that it is not meant for: LuaJIT may call it for any state that has
+//! the bit ([`super::mark`]), on that state's thread.
+
+use super::{Jit, PROFILE, sampling, trial};
+use crate::guards;
+use crate::hookless;
+use crate::state::State;
+use crate::sys::{self, lua_State, profiler};
+use std::ffi::{CStr, c_int, c_void};
+use std::mem::MaybeUninit;
+use std::ptr;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
+
+/// Everything about the profiler of this process. The lock is a flag and not a `Mutex`, for the child of a fork must be able to
+/// open it.
+static BUSY: AtomicBool = AtomicBool::new(false);
+/// The state that owns the profiler for us.
+static HELPER: AtomicPtr<lua_State> = AtomicPtr::new(ptr::null_mut());
+/// It does. Read by signal handlers: the bit is set only then.
+static OWNED: AtomicBool = AtomicBool::new(false);
+/// The state whose script owns it instead.
+static LENT: AtomicPtr<State> = AtomicPtr::new(ptr::null_mut());
+/// The process had no handler of `SIGPROF` when a script got the profiler.
+static WAS_DEFAULT: AtomicBool = AtomicBool::new(false);
+/// States that are guarded.
+static GUARDED: AtomicUsize = AtomicUsize::new(0);
+
+fn locked<R>(f: impl FnOnce() -> R) -> R {
+    // Acquire and Release: what one holder of the lock did is seen by the next.
+    while BUSY
+        .compare_exchange_weak(false, true, Ordering::Acquire, Ordering::Relaxed)
+        .is_err()
+    {
+        std::thread::yield_now();
+    }
+    let result = f();
+    BUSY.store(false, Ordering::Release);
+    result
+}
+
+pub fn after_fork() {
+    BUSY.store(false, Ordering::Relaxed); // one thread
+    trial::after_fork();
+}
+
+pub unsafe fn guard(state: &State) {
+    if state.layout.get().hookmask.is_none() || !profiler::is_there() || !trial::is_passed() {
+        return;
+    }
+    let owned = locked(|| {
+        // SAFETY: the lock is held; the state is live, on this thread. No Lua error leaves these functions.
+        let owned = callback_is_ours() || unsafe { own() };
+        if owned {
+            GUARDED.fetch_add(1, Ordering::Relaxed);
+            // SAFETY: as above. It flushes what has been compiled without guards.
+            unsafe { profiler::start(state.main.get(), c"l", nothing, ptr::null_mut()) };
+            if trial::is_of_guards() {
+                // SAFETY: as above; the helper owns the profiler.
+                unsafe { guards::find(state.main.get()) };
+            }
+        }
+        owned
+    });
+    if owned {
+        state.jit.set(Jit::Guarded);
+    }
+}
+
+pub unsafe fn lend(state: &State, mode: &CStr, callback: *mut lua_State) -> bool {
+    locked(|| {
+        if !OWNED.load(Ordering::Relaxed) {
+            return false; // another state's script has it
+        }
+        guards::leave_alone(state);
+        LENT.store(ptr::from_ref(state).cast_mut(), Ordering::Release);
+        // SAFETY: the lock is held.
+        unsafe { disown() };
+        ignore_late_sigprof();
+        // SAFETY: by the caller.
+        unsafe { sampling::start(state, mode, callback) }
+    })
+}
+
+/// LuaJIT is about to install its handler of `SIGPROF`, and will put the earlier one back when it stops. Were that the default, a signal that
+/// is still on its way then would end the process (in one with threads it did, in one of ten runs). So it is told that the signal was ignored: from that
+/// moment on none is pending, and none comes, for the timer is off. [`late_sigprof_is_over`] then restores the default.
+fn ignore_late_sigprof() {
+    // SAFETY: the structure is filled by the call; `ignoring` is a valid action.
+    unsafe {
+        let mut now = MaybeUninit::<libc::sigaction>::zeroed();
+        libc::sigaction(libc::SIGPROF, ptr::null(), now.as_mut_ptr());
+        if now.assume_init().sa_sigaction == libc::SIG_DFL {
+            libc::sigaction(libc::SIGPROF, &ignoring(), ptr::null_mut());
+            WAS_DEFAULT.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+fn late_sigprof_is_over() {
+    if WAS_DEFAULT.swap(false, Ordering::Relaxed) {
+        // SAFETY: all zeros are the default action.
+        unsafe {
+            let default: libc::sigaction = MaybeUninit::zeroed().assume_init();
+            libc::sigaction(libc::SIGPROF, &default, ptr::null_mut());
+        }
+    }
+}
+
+fn ignoring() -> libc::sigaction {
+    // SAFETY: all zeros are a valid action.
+    let mut action: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
+    action.sa_sigaction = libc::SIG_IGN;
+    action
+}
+
+pub unsafe fn take_back(state: &State, l: *mut lua_State) {
+    let lost = locked(|| {
+        if !is_lent_to(state) {
+            return false;
+        }
+        // SAFETY: the lock is held; the state is live, on this thread. Stopping what has not been started does nothing.
+        unsafe {
+            sampling::stop(state);
+            late_sigprof_is_over();
+            LENT.store(ptr::null_mut(), Ordering::Release);
+            if !own() {
+                GUARDED.fetch_sub(1, Ordering::Relaxed);
+                return true;
+            }
+            profiler::start(state.main.get(), c"l", nothing, ptr::null_mut());
+        }
+        false
+    });
+    if lost {
+        // A state that is not attached has begun to use the profiler meanwhile.
+        state.jit.set(Jit::Interpreted);
+        // SAFETY: by the caller; the script has called the function that calls this, in `l`.
+        unsafe { state.interpret_only(l) };
+    } else if state.jit.get() == Jit::Guarded {
+        // SAFETY: as above.
+        unsafe { guards::thin(state, l) };
+    }
+}
+
+pub unsafe fn unguard(state: &State, alive: bool) {
+    if state.jit.replace(Jit::Interpreted) != Jit::Guarded {
+        return;
+    }
+    super::unmark(state);
+    guards::leave_alone(state);
+    locked(|| {
+        let left = GUARDED.fetch_sub(1, Ordering::Relaxed) - 1;
+        // SAFETY: the lock is held, and the helper is used by its holder alone. A live state is on this thread, and LuaJIT has stopped the
+        // profiler of one that is gone.
+        unsafe {
+            if is_lent_to(state) {
+                if alive {
+                    sampling::stop(state);
+                } else {
+                    sampling::forget();
+                }
+                late_sigprof_is_over();
+                LENT.store(ptr::null_mut(), Ordering::Release);
+            }
+            if alive && is_lent() {
+                guards::end_line_mode(state); // nobody but its owner can tell LuaJIT to
+            } else if alive {
+                // Line mode ends when the owner stops the profiler, so for a moment the state is the owner.
+                disown();
+                keeping_sigprof(|| {
+                    profiler::start(state.main.get(), SELDOM, nothing, ptr::null_mut());
+                    profiler::stop(state.main.get());
+                });
+            }
+            if left == 0 {
+                disown();
+            } else if !callback_is_ours() {
+                own();
+            }
+        }
+    });
+}
+
+/// **Signal context.** The lock is not needed: while a state is guarded, this changes only for moments, in which nothing is marked.
+fn callback_is_ours() -> bool {
+    // Acquire: the profiler was started before.
+    OWNED.load(Ordering::Acquire) || is_lent()
+}
+
+/// To whichever state.
+fn is_lent() -> bool {
+    !LENT.load(Ordering::Acquire).is_null()
+}
+
+/// Whether the script of this state has the profiler. **Signal context.**
+pub fn is_lent_to(state: &State) -> bool {
+    ptr::eq(LENT.load(Ordering::Acquire), state)
+}
+
+pub fn mark(state: &State) {
+    if state.jit.get() == Jit::Guarded
+        && callback_is_ours()
+        && let Some(mask) = hookless::hookmask(state)
+    {
+        // SAFETY: found behind the main state, which is live. Owner thread.
+        unsafe { mask.write_volatile(mask.read_volatile() | PROFILE) };
+    }
+}
+
+/// The longest interval that LuaJIT takes, in milliseconds. The timer is put back before it comes to that.
+const SELDOM: &CStr = c"i1000000";
+
+/// Makes the helper the owner of the profiler. False if somebody else is, or for want of memory.
+unsafe fn own() -> bool {
+    let mut helper = HELPER.load(Ordering::Relaxed);
+    if helper.is_null() {
+        // SAFETY: a new state.
+        helper = unsafe { sys::luaL_newstate() };
+        HELPER.store(helper, Ordering::Relaxed);
+    }
+    if helper.is_null() {
+        return false;
+    }
+    // SAFETY: the lock is held, so nobody else uses the helper.
+    let owned = keeping_sigprof(|| unsafe {
+        profiler::start(helper, SELDOM, nothing, ptr::null_mut());
+    });
+    OWNED.store(owned, Ordering::Release);
+    owned
+}
+
+unsafe fn disown() {
+    if OWNED.swap(false, Ordering::AcqRel) {
+        // SAFETY: as in `own`.
+        keeping_sigprof(|| unsafe { profiler::stop(HELPER.load(Ordering::Relaxed)) });
+    }
+}
+
+/// Calls `f` and puts the handler of `SIGPROF` and its timer back. Whether `f` had installed a handler.
+fn keeping_sigprof(f: impl FnOnce()) -> bool {
+    // SAFETY: each structure is filled by the call that is given it.
+    unsafe {
+        let mut old = MaybeUninit::<libc::sigaction>::zeroed();
+        let mut timer = MaybeUninit::<libc::itimerval>::zeroed();
+        let mut new = MaybeUninit::<libc::sigaction>::zeroed();
+        libc::getitimer(libc::ITIMER_PROF, timer.as_mut_ptr());
+        libc::sigaction(libc::SIGPROF, &ignoring(), old.as_mut_ptr());
+        f();
+        libc::sigaction(libc::SIGPROF, ptr::null(), new.as_mut_ptr());
+        libc::setitimer(libc::ITIMER_PROF, timer.as_ptr(), ptr::null_mut());
+        libc::sigaction(libc::SIGPROF, old.as_ptr(), ptr::null_mut());
+        new.assume_init().sa_sigaction != libc::SIG_IGN
+    }
+}
+
+/// The helper's callback: samples are none of our business.
+unsafe extern "C" fn nothing(_: *mut c_void, _: *mut lua_State, _: c_int, _: c_int) {}
