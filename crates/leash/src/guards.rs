@@ -14,6 +14,10 @@
 //! `trace` tells of ends as well. So wherever a script can do anything, the next trace is sure of its guard; if it takes the
 //! events away from us, each trace has all its guards again.
 //!
+//! **LuaJIT before 2025** calls handlers on the coroutine that is being compiled, and not on one of its own. If that one's stack is full, the event `trace` fails
+//! before the recorder is set up, and it follows a null pointer (`penalty_pc`). There we attach to `record` alone, which fails as recording itself
+//! may, and a script that takes that event away by a copy of the plain `jit.attach` gets rid of its guards.
+//!
 //! **Nothing is guessed.** The place of `prof_mode` is the one word behind the main state that follows what `luaJIT_profile_start` is told, and the word in front of it must
 //! have been -1 and then the right line numbers, in the trial of the first attach. Otherwise this file does nothing.
 //!
@@ -39,6 +43,8 @@ static PLACE: AtomicUsize = AtomicUsize::new(0);
 static SAW_NO_LINE: AtomicBool = AtomicBool::new(false);
 static SAW_LINE: AtomicBool = AtomicBool::new(false);
 static SAW_OTHER: AtomicBool = AtomicBool::new(false);
+/// Handlers are called on a coroutine of LuaJIT's own, which the trial has seen.
+static OWN_COROUTINE: AtomicBool = AtomicBool::new(false);
 
 /// The lines of the trial's loop, so that it is known what is to be seen.
 pub const TRIAL_LINES: std::ops::RangeInclusive<c_int> = 301..=304;
@@ -190,6 +196,16 @@ fn key() -> *mut c_void {
 
 const EVENTS: [(&CStr, sys::lua_CFunction); 2] = [(c"record", on_record), (c"trace", on_trace)];
 
+/// Those to which it is safe to attach.
+fn events() -> &'static [(&'static CStr, sys::lua_CFunction)] {
+    let safe = if OWN_COROUTINE.load(Ordering::Relaxed) {
+        2
+    } else {
+        1
+    };
+    &EVENTS[..safe]
+}
+
 /// What LuaJIT tells with the event `trace`. Kept alive, so that it need not make these strings: it calls handlers on a coroutine of its own
 /// (`vmthread`), and what fails for want of memory before the call, as under a memory limit, leaves three values on that coroutine's stack; after some dozens of
 /// failures they lie behind its end, on top of other objects.
@@ -201,12 +217,13 @@ const HANDLERS: &CStr = c"_VMEVENTS";
 unsafe extern "C-unwind" fn on_record(l: *mut lua_State) -> c_int {
     if let Some(mode) = mode_of(l) {
         // SAFETY: the two words, found and confirmed; LuaJIT is in its recorder, on this thread, and calls us.
+        let line = unsafe { mode.sub(1).read_volatile() };
+        // SAFETY: as above.
         unsafe {
-            let line = mode.sub(1).read_volatile();
             mode.write_volatile(if line == NO_LINE { LINES } else { 0 });
-            if crate::jit::is_trying() {
-                note(line);
-            }
+        }
+        if crate::jit::is_trying() {
+            note(l, line);
         }
     }
     // SAFETY: a handler that LuaJIT has called.
@@ -228,7 +245,10 @@ fn mode_of(l: *mut lua_State) -> Option<*mut c_int> {
     (!mode.is_null()).then_some(mode)
 }
 
-fn note(line: c_int) {
+/// In the trial, which runs in a main state.
+fn note(l: *mut lua_State, line: c_int) {
+    let main = state_of(l).map(|state| state.main.get());
+    OWN_COROUTINE.store(main != Some(l), Ordering::Relaxed);
     let saw = match line {
         NO_LINE => &SAW_NO_LINE,
         line if TRIAL_LINES.contains(&line) => &SAW_LINE,
@@ -288,7 +308,7 @@ unsafe extern "C-unwind" fn install(l: *mut lua_State) -> c_int {
             sys::lua_pushstring(l, word.as_ptr());
             sys::lua_rawseti(l, list, i);
         }
-        for (i, (name, handler)) in (0..).step_by(2).zip(EVENTS) {
+        for (i, &(name, handler)) in (0..).step_by(2).zip(events()) {
             let before = copy_of_handlers(l);
             sys::lua_pushnil(l);
             sys::lua_pushcclosure(l, handler, 1);
@@ -379,8 +399,11 @@ unsafe fn each(l: *mut lua_State, f: unsafe fn(*mut lua_State, c_int)) {
             return;
         }
         let list = sys::lua_gettop(l);
-        for i in [1, 3] {
+        for i in (1..).step_by(2).take(EVENTS.len()) {
             sys::lua_rawgeti(l, list, i);
+            if sys::lua_type(l, -1) != sys::LUA_TFUNCTION {
+                break;
+            }
             sys::lua_rawgeti(l, list, i + 1);
             if library::registered(l, HANDLERS) {
                 f(l, list + 1);
