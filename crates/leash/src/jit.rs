@@ -135,12 +135,12 @@ pub fn sweep(state: &State) {
     }
 }
 
-/// The script of this state wants to start the profiler: it gets it from the helper, unless another script has it. Whether it does.
+/// The script of this state wants to start the profiler: it gets it from the helper, unless another script has it.
 ///
 /// # Safety
 /// As [`guard`]; `callback` as in [`sampling::start`].
 #[cfg(feature = "luajit")]
-pub unsafe fn lend(state: &State, mode: &CStr, callback: *mut lua_State) -> bool {
+pub unsafe fn lend(state: &State, mode: &CStr, callback: *mut lua_State) {
     // SAFETY: by the caller.
     unsafe { owner::lend(state, mode, callback) }
 }
@@ -153,6 +153,12 @@ pub unsafe fn lend(state: &State, mode: &CStr, callback: *mut lua_State) -> bool
 pub unsafe fn take_back(state: &State, l: *mut lua_State) {
     // SAFETY: by the caller.
     unsafe { owner::take_back(state, l) };
+}
+
+/// Sees that the bit can be set, if nobody listens. On the timer thread.
+pub fn reclaim() {
+    #[cfg(feature = "luajit")]
+    owner::reclaim();
 }
 
 /// Whether this thread is trying whether [`crate::guards`] works.

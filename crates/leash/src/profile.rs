@@ -104,9 +104,7 @@ unsafe extern "C-unwind" fn start(l: *mut lua_State) -> c_int {
             }
             _ => c"".as_ptr(),
         };
-        if !jit::lend(state, CStr::from_ptr(mode), callback) {
-            jit::take_back(state, l);
-        }
+        jit::lend(state, CStr::from_ptr(mode), callback);
     }
     0
 }

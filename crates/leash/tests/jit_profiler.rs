@@ -317,3 +317,35 @@ fn scripts_on_many_threads_profile() {
     });
     assert!(samples.into_inner() > 10);
 }
+
+/// A state is closed while its script profiles. LuaJIT stops the profiler at once, we hear of it later; a state that was attached in between became its owner, and
+/// nothing was stopped any more.
+#[test]
+fn states_are_closed_while_they_profile() {
+    if !alone("states_are_closed_while_they_profile") {
+        return;
+    }
+    let done = AtomicBool::new(false);
+    std::thread::scope(|s| {
+        for _ in 0..2 {
+            s.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    let lua = Lua::new();
+                    // SAFETY: live, on this thread.
+                    unsafe { lua.vm().libraries_are_open() };
+                    lua.ok("require('jit.profile').start('i1', function() end) u = newproxy(true) getmetatable(u).__gc = function() for i = 1, 1e6 do end end");
+                    drop(lua);
+                }
+            });
+        }
+        let start = Instant::now();
+        let mut stopped = true;
+        while stopped && start.elapsed() < ms(3000) {
+            let lua = Lua::new();
+            // Long, but not endless.
+            stopped = lua.run("for i = 1, 2e9 do end", &timeout(2)).is_err();
+        }
+        done.store(true, Ordering::Relaxed);
+        assert!(stopped, "compiled code was not stopped");
+    });
+}

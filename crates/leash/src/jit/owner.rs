@@ -52,11 +52,9 @@ pub unsafe fn guard(state: &State) {
     }
     let owned = locked(|| {
         // SAFETY: the lock is held; the state is live, on this thread. No Lua error leaves these functions.
-        let owned = callback_is_ours() || unsafe { own() };
+        let owned = unsafe { (callback_is_ours() || own()) && switch_line_mode_on(state) };
         if owned {
             GUARDED.fetch_add(1, Ordering::Relaxed);
-            // SAFETY: as above. It flushes what has been compiled without guards.
-            unsafe { profiler::start(state.main.get(), c"l", nothing, ptr::null_mut()) };
             if trial::is_of_guards() {
                 // SAFETY: as above; the helper owns the profiler.
                 unsafe { guards::find(state.main.get()) };
@@ -69,19 +67,52 @@ pub unsafe fn guard(state: &State) {
     }
 }
 
-pub unsafe fn lend(state: &State, mode: &CStr, callback: *mut lua_State) -> bool {
+pub unsafe fn lend(state: &State, mode: &CStr, callback: *mut lua_State) {
     locked(|| {
         if !OWNED.load(Ordering::Relaxed) {
-            return false; // another state's script has it
+            return; // another state's script has it
         }
-        guards::leave_alone(state);
-        LENT.store(ptr::from_ref(state).cast_mut(), Ordering::Release);
-        // SAFETY: the lock is held.
-        unsafe { disown() };
-        ignore_late_sigprof();
-        // SAFETY: by the caller.
-        unsafe { sampling::start(state, mode, callback) }
+        // SAFETY: the lock is held; the rest by the caller.
+        unsafe {
+            disown();
+            ignore_late_sigprof();
+            if sampling::start(state, mode, callback) {
+                guards::leave_alone(state);
+                LENT.store(ptr::from_ref(state).cast_mut(), Ordering::Release);
+            } else {
+                late_sigprof_is_over();
+                own();
+            }
+        }
     })
+}
+
+/// Has each new trace of this state guarded, and throws away what has been compiled without. LuaJIT takes this as a wish to start the profiler, which fails, for it
+/// has an owner; but a state that had it lent may be in the midst of `lua_close`, and have none of it any more. Then the helper gets it.
+///
+/// # Safety
+/// The lock is held. The state is live, on this thread.
+unsafe fn switch_line_mode_on(state: &State) -> bool {
+    // SAFETY: by the caller. No Lua error leaves these functions.
+    unsafe {
+        let started = || profiler::start(state.main.get(), c"l", nothing, ptr::null_mut());
+        if keeping_sigprof(started) {
+            keeping_sigprof(|| profiler::stop(state.main.get()));
+            if !own() {
+                return false;
+            }
+            started();
+        }
+    }
+    true
+}
+
+/// A state is not left although it is asked to: if the profiler has got into other hands for a moment, we take it again. On the timer thread.
+pub fn reclaim() {
+    if !callback_is_ours() {
+        // SAFETY: the lock is held.
+        locked(|| callback_is_ours() || GUARDED.load(Ordering::Relaxed) == 0 || unsafe { own() });
+    }
 }
 
 /// LuaJIT is about to install its handler of `SIGPROF`, and will put the earlier one back when it stops. Were that the default, a signal that
@@ -126,13 +157,12 @@ pub unsafe fn take_back(state: &State, l: *mut lua_State) {
             sampling::stop(state);
             late_sigprof_is_over();
             LENT.store(ptr::null_mut(), Ordering::Release);
-            if !own() {
-                GUARDED.fetch_sub(1, Ordering::Relaxed);
-                return true;
+            if own() && switch_line_mode_on(state) {
+                return false;
             }
-            profiler::start(state.main.get(), c"l", nothing, ptr::null_mut());
+            GUARDED.fetch_sub(1, Ordering::Relaxed);
         }
-        false
+        true
     });
     if lost {
         // A state that is not attached has begun to use the profiler meanwhile.
