@@ -270,4 +270,16 @@ clean_test("a stop that is raised again is the same object", function()
   equal(select(2, coroutine.resume(coroutine.create(function() error(err) end))), err)
 end)
 
+clean_test("a system call that does not come back", function()
+  local pipe = io.popen "sleep 3; echo late"
+  local err = stopped("timeout", leash.call(0.05, function()
+    local line = pipe:read "*l" -- as a tail call on LuaJIT this were the end: no hook would run after it
+    return line
+  end))
+  ok(err.elapsed < 2.5, "it ended when the pipe was written to")
+  contains(err.traceback, "leash_call.lua")
+  equal(pipe:read "*l", "late")
+  pipe:close()
+end)
+
 check.finish()

@@ -482,3 +482,16 @@ fn an_ignored_signal_stays_ignored() {
         }
     );
 }
+
+/// A script that waits for input is stopped as any other, with its traceback; nobody has to end the process.
+#[test]
+fn a_script_that_reads() {
+    let code = "io.write('ready\\n') io.flush() while true do pcall(io.read) end";
+    let (child, _stdout) = start(&["--timeout", "300ms", "--grace", "1h"], code);
+    let (code, stderr) = end(child);
+    assert_eq!(code, Some(124));
+    assert!(
+        stderr.contains("timeout of 300ms reached after ") && stderr.contains("traceback"),
+        "{stderr}"
+    );
+}

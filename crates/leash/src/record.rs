@@ -29,6 +29,9 @@ pub static RECORDS: Slab<Record> = Slab::new();
 const FIRST_PAUSE: Duration = Duration::from_micros(200);
 const LONGEST_PAUSE: Duration = Duration::from_millis(10);
 
+/// After so many unanswered pokes, some six milliseconds, a stop ends the system call in which the thread may wait.
+const POKES_THAT_RESTART: u32 = 4;
+
 /// An interrupt that has waited this long, for a coroutine that is suspended or a state that is idle, ...
 const PATIENCE: Duration = Duration::from_secs(1);
 /// ... is repeated this often.
@@ -279,7 +282,13 @@ impl Record {
         if rest > now {
             return next.min(rest);
         }
-        owner.poke();
+        // The owner may wait in a system call, which a poke has restarted.
+        let stop = flags & (CHECK | INTERRUPT | KILL | WATCH) != 0;
+        if stop && self.sends.load(Ordering::Relaxed) > POKES_THAT_RESTART {
+            owner.poke_out_of_call();
+        } else {
+            owner.poke();
+        }
         if flags & !(RECOUNT | SWEEP) == 0 {
             return next;
         }

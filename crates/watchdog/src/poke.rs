@@ -4,7 +4,7 @@
 //! thread. SIGURG for the reasons of the Go runtime, which uses it too: nobody means anything by it, it is ignored where no handler is
 //! installed, debuggers let it pass, C libraries do not use it, and it exists on every Unix. The action is installed by
 //! `signal-hook-registry`, which calls handlers that were there before; the kernel restarts system calls that it interrupted, as far as
-//! it does that.
+//! it does that, except after [`Thread::poke_out_of_call`].
 //!
 //! What must always be true:
 //!
@@ -47,7 +47,7 @@ use crate::fork;
 use crate::latch::Latch;
 use crate::list::List;
 use crate::os;
-use crate::sync::{AtomicPtr, AtomicU8};
+use crate::sync::{AtomicPtr, AtomicU8, Ordering};
 use std::cell::Cell;
 use std::io;
 use std::num::NonZeroU64;
@@ -55,6 +55,8 @@ use std::ptr;
 
 static HANDLERS: List = List::over(AtomicPtr::new(ptr::null_mut()));
 static INSTALLED: Latch = Latch::over(AtomicU8::new(0));
+/// The next signal of the process ends system calls ([`Thread::poke_out_of_call`]).
+static ENDS_CALLS: AtomicU8 = AtomicU8::new(0);
 
 thread_local! {
     /// The id of this thread; 0: not asked yet, or forked since.
@@ -100,6 +102,10 @@ pub unsafe fn on_poke(handler: fn()) -> Result<(), PokeError> {
 }
 
 fn arrived() {
+    // SeqCst: set after the action was changed. Of the signal that is being handled the kernel has decided already.
+    if ENDS_CALLS.load(Ordering::SeqCst) != 0 && ENDS_CALLS.swap(0, Ordering::SeqCst) != 0 {
+        os::set_restart(true);
+    }
     HANDLERS.call();
 }
 
@@ -145,6 +151,18 @@ impl Thread {
     /// `errno` is kept. In the child of a fork, a thread of the parent has ended.
     pub fn poke(&self) -> bool {
         os::send_signal(self.0)
+    }
+
+    /// The same, and a system call in which the thread waits fails with `EINTR` where [`poke`](Thread::poke) would have it restarted. For a thread that
+    /// should have come back long ago.
+    ///
+    /// Whether calls are restarted is a property of the process's action, so it is changed until the signal arrives. Another thread that is poked in
+    /// between has its call ended instead, and this one's goes on until it is poked again.
+    pub fn poke_out_of_call(&self) -> bool {
+        if os::set_restart(false) {
+            ENDS_CALLS.store(1, Ordering::SeqCst);
+        }
+        self.poke()
     }
 
     /// The id as the system counts, never zero; the same number as [`to_bits`](Thread::to_bits).

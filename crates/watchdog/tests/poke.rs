@@ -254,3 +254,44 @@ fn cpu_clocks() {
     busy.join().unwrap();
     lazy.join().unwrap();
 }
+
+/// A read from a pipe that nobody writes to: a poke has it restarted, the other kind ends it, and later ones have reads restarted again.
+#[test]
+fn a_system_call_is_ended_on_request_only() {
+    let _alone = install();
+    let mut pipe = [0; 2];
+    // SAFETY: an array of two.
+    assert_eq!(unsafe { libc::pipe(pipe.as_mut_ptr()) }, 0);
+    let (tell, told) = mpsc::channel();
+    let reader = thread::spawn(move || {
+        tell.send(Thread::current()).unwrap();
+        let mut byte = [0u8; 1];
+        let mut results = Vec::new();
+        for _ in 0..3 {
+            // SAFETY: one byte of room.
+            let n = unsafe { libc::read(pipe[0], byte.as_mut_ptr().cast(), 1) };
+            results.push((n, std::io::Error::last_os_error().kind()));
+            tell.send(Thread::current()).unwrap();
+        }
+        results
+    });
+    let thread = told.recv().unwrap();
+    for round in 0..2 {
+        for _ in 0..20 {
+            assert!(thread.poke());
+            thread::sleep(ms(2));
+        }
+        assert!(told.try_recv().is_err(), "round {round}: ended by a poke");
+        while told.try_recv().is_err() {
+            assert!(thread.poke_out_of_call());
+            thread::sleep(ms(20));
+        }
+    }
+    // SAFETY: one byte.
+    assert_eq!(unsafe { libc::write(pipe[1], [7u8].as_ptr().cast(), 1) }, 1);
+    let results = reader.join().unwrap();
+    for (n, error) in &results[..2] {
+        assert_eq!((*n, *error), (-1, std::io::ErrorKind::Interrupted));
+    }
+    assert_eq!(results[2].0, 1);
+}

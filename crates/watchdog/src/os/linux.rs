@@ -208,6 +208,25 @@ pub(crate) unsafe fn on_signal(f: fn()) -> io::Result<()> {
     unsafe { signal_hook_registry::register(SIGNAL, move || keep_errno(f)) }.map(drop)
 }
 
+pub(crate) fn set_restart(on: bool) -> bool {
+    keep_errno(|| {
+        let mut action = MaybeUninit::<libc::sigaction>::zeroed();
+        // SAFETY: the structure is filled by the first call, and given back with one flag changed.
+        unsafe {
+            if libc::sigaction(SIGNAL, ptr::null(), action.as_mut_ptr()) != 0 {
+                return false;
+            }
+            let mut action = action.assume_init();
+            let handled = ![libc::SIG_DFL, libc::SIG_IGN].contains(&action.sa_sigaction);
+            if !handled || (action.sa_flags & libc::SA_RESTART != 0) == on {
+                return false;
+            }
+            action.sa_flags ^= libc::SA_RESTART;
+            libc::sigaction(SIGNAL, &action, ptr::null_mut()) == 0
+        }
+    })
+}
+
 pub(crate) fn thread_clock() -> NonZeroU64 {
     let mut id: libc::clockid_t = 0;
     // SAFETY: the calling thread is alive, and `id` is valid for writing.

@@ -12,6 +12,7 @@
 //! | `unblock_signal` | the calling thread can be poked from now on |
 //! | `send_signal(id)` | pokes; false when there is no such thread in this process; async-signal-safe, keeps errno |
 //! | `on_signal(f)` | has `f` called on the poked thread, after handlers that were there before; keeps errno |
+//! | `set_restart(on)` | whether system calls that a poke interrupts are restarted (as they are from `on_signal` on) or fail with `EINTR`; true if that is a change; async-signal-safe, keeps errno |
 //! | `thread_clock`, `read_thread_clock` | CPU time of one thread, read from any |
 //! | `at_fork(before, in_child)` | registers; nothing to do where there is no fork |
 //!
