@@ -204,6 +204,10 @@ fn admit(state: &State, block: *const c_void, growth: usize) -> bool {
     let collects = || unsafe { sys::collects_when_refused(state.main.get()) };
     match state.memory.ask(growth, collects) {
         Answer::Granted => true,
+        Answer::GrantedSoft => {
+            state.ask_self(CHECK);
+            true
+        }
         Answer::Refused => false,
         Answer::RanOut => {
             let wanted = state.memory.used.get().saturating_add(growth);

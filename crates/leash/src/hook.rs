@@ -7,7 +7,7 @@
 //! that set the limit has control. `pcall` catches the error and runs into the next one.
 //!
 //! **The hook allocates nothing in Lua** (DESIGN section 4, rule 2): an allocation can run a collector step, hence finalizers,
-//! inside the hook. The error is a light userdata. The trace goes into memory of our own.
+//! inside the hook. The error is a light userdata. The trace goes into memory of our own. (The exception: [`collect`].)
 //!
 //! **How it is raised** so that no message handler runs for it is in [`crate::raise`]; **finalizers and the script's own hooks**, where
 //! no hook runs, in [`crate::hookless`].
@@ -420,6 +420,10 @@ unsafe extern "C-unwind" fn hook(l: *mut lua_State, ar: *mut lua_Debug) {
     if hookless::in_event(state) {
         return; // interrupts are for the program, and are delivered again when it goes on
     }
+    if state.memory.wants_collection() {
+        // SAFETY: `l` runs this hook. A finalizer may raise an error, as anywhere: nothing here owns anything.
+        unsafe { collect(state, l) };
+    }
     // Not before: coroutines that die by a stop as fast as a finalizer makes them say nothing of the finalizer.
     state.unanswered.set(0);
     let interrupted = interrupted_in(state, l).filter(|(_, entry)| {
@@ -443,6 +447,26 @@ unsafe extern "C-unwind" fn hook(l: *mut lua_State, ar: *mut lua_Debug) {
         // SAFETY: `l` runs this hook. The function may raise: nothing here owns anything.
         unsafe { f(l, who) };
     }
+}
+
+/// Memory is about to run out ([`crate::memory`]). The one exception to the rule that the hook allocates nothing: finalizers may, and a stop
+/// reaches them as it does elsewhere.
+#[cold]
+unsafe fn collect(state: &State, l: *mut lua_State) {
+    let before = state.memory.used.get();
+    state.memory.collect_later(); // should a finalizer raise
+    // SAFETY: by the caller.
+    unsafe {
+        let runs = sys::gc(l, sys::COLLECTOR_IS_RUNNING) != 0;
+        sys::gc(l, sys::LUA_GCCOLLECT);
+        if state.memory.used.get() > before / 8 * 7 {
+            sys::gc(l, sys::LUA_GCCOLLECT); // what has been finalized goes the second time
+        }
+        if !runs {
+            sys::gc(l, sys::LUA_GCSTOP);
+        }
+    }
+    state.memory.collect_later();
 }
 
 /// Nothing is due, or nothing more: a late interrupt, one that is about to be handled, or a count that is not at its end.

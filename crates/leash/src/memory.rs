@@ -7,6 +7,10 @@
 //! **When memory has run out.** From 5.2 on Lua collects when it is refused, and asks once more for the same; only the second refusal is
 //! final and stops the call. 5.1 and LuaJIT do not collect there, so the first is. A call may be refused, collect, and go on
 //! many times: so the last refusal is remembered, and forgotten when the same request is granted.
+//!
+//! **Collecting before that**: 5.1 and LuaJIT never collect when they are refused, and the string buffers of 5.3 and later do not either. So when three quarters of
+//! what is left have been used, the hook is set, and collects at the next instruction; then again at three quarters of what is left by then. What one
+//! request takes beyond that is refused, whatever garbage there is.
 
 use crate::sys;
 use std::cell::Cell;
@@ -31,13 +35,22 @@ pub struct Memory {
     last_refusal: Cell<Option<(usize, usize)>>,
     /// The limit has been reached for good.
     over: Cell<bool>,
+    /// Growth beyond this is granted, but somebody should collect first.
+    soft: Cell<usize>,
+    /// Somebody has been asked to.
+    wants_collection: Cell<bool>,
 }
+
+/// No collection for less: each one visits all that is alive.
+const WORTH_COLLECTING: usize = 4096;
 
 /// What to do with a request.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
     /// Pass it on.
     Granted,
+    /// Pass it on, and see that the collector runs soon.
+    GrantedSoft,
     /// Refuse it. Lua may collect and ask again.
     Refused,
     /// Refuse it: memory has run out.
@@ -57,6 +70,8 @@ impl Memory {
             refusals: Cell::new(0),
             last_refusal: Cell::new(None),
             over: Cell::new(false),
+            soft: Cell::new(usize::MAX),
+            wants_collection: Cell::new(false),
         }
     }
 
@@ -101,7 +116,13 @@ impl Memory {
                 self.last_refusal.set(None);
                 self.set_gate();
             }
-            return Answer::Granted;
+            if used.saturating_add(growth) <= self.soft.get() {
+                return Answer::Granted;
+            }
+            self.soft.set(usize::MAX);
+            self.wants_collection.set(true);
+            self.set_gate();
+            return Answer::GrantedSoft;
         }
         self.refusals.set(self.refusals.get() + 1);
         // The second request of the same size means that the collection in between has not helped enough.
@@ -118,13 +139,32 @@ impl Memory {
     fn set_gate(&self) {
         let unusual =
             self.refuse_next.get() || self.exempt.get() || self.last_refusal.get().is_some();
-        self.gate.set(if unusual { 0 } else { self.limit.get() });
+        let usual = self.limit.get().min(self.soft.get());
+        self.gate.set(if unusual { 0 } else { usual });
+    }
+
+    /// Whether the hook is to collect.
+    pub fn wants_collection(&self) -> bool {
+        self.wants_collection.get()
+    }
+
+    /// It has, or is about to: says when to do so next.
+    pub fn collect_later(&self) {
+        self.wants_collection.set(false);
+        let left = self.limit.get().saturating_sub(self.used.get());
+        let worth_it = self.limit.get() != usize::MAX && left >= WORTH_COLLECTING;
+        let soft = self.limit.get().wrapping_sub(left / 4);
+        self.soft.set(if worth_it { soft } else { usize::MAX });
+        self.set_gate();
     }
 
     /// Growth beyond `bytes` in use is refused.
     pub fn set_limit(&self, bytes: usize) {
-        self.limit.set(bytes);
-        self.set_gate();
+        if self.limit.replace(bytes) == bytes {
+            self.set_gate();
+        } else {
+            self.collect_later();
+        }
     }
 
     /// A call begins: what was refused before is forgotten.

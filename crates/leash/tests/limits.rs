@@ -54,17 +54,46 @@ fn memory_counts_what_is_in_use_not_what_was_ever_made() {
 
 #[test]
 fn a_script_that_leaves_collecting_to_lua_stays_within_its_limit() {
-    if !sys::COLLECTS_WHEN_REFUSED || cfg!(feature = "lua53") {
-        // 5.1 and LuaJIT do not collect when memory is refused; 5.3's string buffers ask the allocator by themselves and
-        // give up at the first refusal.
-        return;
-    }
     let lua = Lua::new();
-    let r = lua.run(
-        "for i = 1, 200 do local s = ('x'):rep(2^20 - i) end return 'done'",
-        &Limits::new().memory(4 * MIB),
-    );
-    assert_eq!(r.unwrap().unwrap(), "done");
+    for (what, code, limit) in [
+        ("strings", "for i = 1, 200 do local s = ('x'):rep(2^20 - i) end return 'done'", 6 * MIB),
+        // By itself the collector would wait until there is as much garbage as there is data.
+        (
+            "tables",
+            "local kept = {} for i = 1, 10000 do kept[i] = { i } end for i = 1, 1e6 do local t = { i } end return 'done'",
+            2 * MIB,
+        ),
+        (
+            "in a coroutine",
+            "local kept = {} for i = 1, 10000 do kept[i] = { i } end
+                return coroutine.wrap(function() for i = 1, 1e6 do local t = { i } end return 'done' end)()",
+            2 * MIB,
+        ),
+        (
+            "with finalizers",
+            "local kept, n = {}, 0 for i = 1, 10000 do kept[i] = { i } end
+                for i = 1, 1e5 do local t = newproxy and newproxy(true) or setmetatable({}, {})
+                getmetatable(t).__gc = function() n = n + 1 end if not newproxy then setmetatable(t, getmetatable(t)) end end return n > 1000 and 'done'",
+            3 * MIB,
+        ),
+    ] {
+        lua.ok("collectgarbage() collectgarbage()");
+        let r = lua.run(code, &Limits::new().memory(limit));
+        assert_eq!(r.unwrap().unwrap(), "done", "{what}");
+        lua.assert_healthy();
+    }
+}
+
+/// What is alive is not collected, and the collections that were tried for it are few.
+#[test]
+fn collecting_for_nothing_is_soon_given_up() {
+    let lua = Lua::new();
+    let stop = stopped(lua.run(
+        "local t = {} for i = 1, 1e9 do t[i % 1e8] = { i } end",
+        &Limits::new().memory(8 * MIB).timeout(ms(20_000)),
+    ));
+    assert_eq!(stop.reason, Reason::Memory);
+    lua.assert_healthy();
 }
 
 #[test]
