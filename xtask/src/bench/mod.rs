@@ -25,6 +25,7 @@ mod report;
 mod rows;
 mod running;
 mod scale;
+mod stdlib;
 mod svg;
 mod watched;
 
@@ -77,6 +78,8 @@ enum Part {
     Running,
     /// What a call with limits costs
     Call,
+    /// What guarded library functions cost
+    Stdlib,
     /// What a watched coroutine costs
     Watched,
     /// From request to hook, and from deadline to the end of the call
@@ -107,6 +110,7 @@ impl Builds {
             hosts: Host::all(any(&[
                 Part::Compiled,
                 Part::Call,
+                Part::Stdlib,
                 Part::Watched,
                 Part::Scale,
             ]))?,
@@ -175,6 +179,7 @@ fn measure(part: Part, builds: &Builds, rounds: u32, runs: u32) -> Result<Sectio
             let calls = call::measure(hosts, rounds.min(5))?;
             call::section(&calls, &call::alarms(native)?)
         }
+        Part::Stdlib => stdlib::section(&stdlib::measure(hosts, rounds * 2)?),
         Part::Watched => {
             let subjects = watched::subjects(hosts);
             watched::section(&watched::measure(&subjects, rounds)?)
