@@ -10,6 +10,7 @@ use std::ffi::{CString, c_void};
 /// Sets `guards_of(trace)`, and calls `on_trace(number, guards, linktype)` for each trace that is finished, if the script has set that. Which of
 /// the operations of the intermediate code is the guard, nobody tells: it is the one that a loop has with guards and not without.
 const SUPPORT: &str = r"
+    collectgarbage('stop') -- in LuaJIT's traceinfo it may free the trace that is looked at
     local util, bit = require 'jit.util', require 'bit'
     function operations(trace)
         local seen = {}
