@@ -222,12 +222,13 @@ impl Drop for Vm {
             unsafe {
                 sentinel::uproot(main);
                 hookless::uproot(main);
-                state.unwrap_allocator();
                 #[cfg(feature = "luajit")]
                 {
                     crate::recorder::settle(state, main);
                     crate::guards::uproot(state, main);
                 }
+                // Nothing that may collect after this: the set of coroutines would not see them go.
+                state.unwrap_allocator();
                 jit::unguard(state, true);
                 state.stays_interpreted.set(false);
                 state.compile_again();

@@ -95,13 +95,15 @@ pub unsafe fn lend(state: &State, mode: &CStr, callback: *mut lua_State) {
 unsafe fn switch_line_mode_on(state: &State) -> bool {
     // SAFETY: by the caller. No Lua error leaves these functions.
     unsafe {
-        let started = || profiler::start(state.main.get(), c"l", nothing, ptr::null_mut());
-        if keeping_sigprof(started) {
-            keeping_sigprof(|| profiler::stop(state.main.get()));
+        let start = || profiler::start(state.main.get(), c"l", nothing, ptr::null_mut());
+        start();
+        // Not saved and restored around this ([`keeping_sigprof`]): `lua_close` changes the handler without our lock.
+        if is_lent() && sampling::is_of_luajit() {
+            profiler::stop(state.main.get());
             if !own() {
                 return false;
             }
-            started();
+            start();
         }
     }
     true

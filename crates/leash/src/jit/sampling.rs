@@ -101,6 +101,11 @@ fn address() -> usize {
     handler as usize
 }
 
+/// Whether LuaJIT's handler is installed: somebody has started the profiler by himself.
+pub fn is_of_luajit() -> bool {
+    handler() == THEIRS.load(Ordering::Relaxed)
+}
+
 /// The handler of `SIGPROF`, on any thread. **Signal context.**
 #[inline(never)] // compared by address: it must have one
 extern "C" fn on_sigprof(_: c_int) {
