@@ -193,6 +193,11 @@ impl Vm {
         if main.is_null() {
             return None;
         }
+        #[cfg(feature = "luajit")]
+        // SAFETY: live, on this thread. `lua_close` stops the profiler where a sample that is just being taken follows a null pointer.
+        unsafe {
+            jit::take_back(state, main);
+        }
         // SAFETY: no scope is open.
         let scope = unsafe { Scope::new(limits, ptr::null(), main, state.memory.used.get()) };
         state.closing.set(true);
