@@ -24,6 +24,7 @@ mod process;
 mod rocks;
 mod sanitize;
 mod stats;
+mod step;
 mod steps;
 mod stress;
 mod suites;
@@ -50,6 +51,8 @@ enum Task {
     Lint(lint::Options),
     /// Interrupt computing states as often as possible, and check what they compute
     Stress(stress::Options),
+    /// Interrupt a state before every single machine instruction of what matters
+    Step(step::Options),
     /// Run the tests and the stress under AddressSanitizer or ThreadSanitizer
     Sanitize(sanitize::Options),
     /// Measure what Leash costs, and how late it stops; write docs/benchmarks.md
@@ -63,6 +66,7 @@ fn main() {
         Task::Bench(options) => bench::run(&options),
         Task::Modules(options) => modules::run(&options),
         Task::Stress(options) => stress::run(&options),
+        Task::Step(options) => step::run(&options),
         Task::Sanitize(options) => sanitize::run(&options),
     };
     if let Err(error) = outcome {

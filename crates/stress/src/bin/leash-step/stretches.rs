@@ -1,7 +1,7 @@
 //! The stretches of code in which an interrupt lands after each instruction in turn.
 //!
 //! Each is a function that does something once; the instructions from the return of `step()` to the call of `over()` count. What it returns must
-//! be the same whenever an interrupt comes. `PREPARE` runs once in each state.
+//! be the same whenever an interrupt comes (a function is called for it, once the interrupt has arrived).
 
 use std::fmt;
 
@@ -30,6 +30,20 @@ impl fmt::Display for Stretch {
         f.pad(self.name)
     }
 }
+
+/// Runs once in each state: takes away what no stretch needs, for a collection looks at everything there is.
+pub const SETUP: &str = "
+    local kept = {coroutine = 1, debug = 1, collectgarbage = 1, pcall = 1, error = 1, type = 1, assert = 1, gc = 1, jit = 1,
+        loadstring = 1, step = 1, over = 1, arrived = 1, limited = 1, share = 1}
+    local loaded, gone, next, collectgarbage, _G = package.loaded, {}, next, collectgarbage, _G
+    for name in next, loaded do gone[name] = true end
+    for name in next, gone do loaded[name] = nil end
+    gone = {}
+    for name in next, _G do gone[name] = not kept[name] end
+    for name, yes in next, gone do if yes then _G[name] = nil end end
+    gone = nil
+    collectgarbage() collectgarbage()
+    return 'ready'";
 
 /// Runs before a stretch, in the same function.
 pub const PREPARE: &str = "
@@ -69,7 +83,7 @@ pub const ALL: &[Stretch] = &[
          sethook(f, '', 100)
          sethook()
          over()
-         return type(gethook())",
+         return function() return type(gethook()) end",
     ),
     inside(
         "sethook-in-coroutine",
@@ -132,7 +146,8 @@ pub const ALL: &[Stretch] = &[
     ),
     inside(
         "collector-step",
-        "local made = {}
+        "collectgarbage()
+         local made = {}
          for i = 1, 20 do made[i] = create(function() end) end
          made = nil
          step()
