@@ -20,6 +20,7 @@ mod interpreter;
 mod lint;
 mod manifest;
 mod modules;
+mod planted;
 mod process;
 mod rocks;
 mod sanitize;
@@ -53,6 +54,8 @@ enum Task {
     Stress(stress::Options),
     /// Interrupt a state before every single machine instruction of what matters
     Step(step::Options),
+    /// Put known bugs into a copy of the sources, one by one, and see whether the tests catch them
+    Planted(planted::Options),
     /// Run the tests and the stress under AddressSanitizer or ThreadSanitizer
     Sanitize(sanitize::Options),
     /// Measure what Leash costs, and how late it stops; write docs/benchmarks.md
@@ -67,6 +70,7 @@ fn main() {
         Task::Modules(options) => modules::run(&options),
         Task::Stress(options) => stress::run(&options),
         Task::Step(options) => step::run(&options),
+        Task::Planted(options) => planted::run(&options),
         Task::Sanitize(options) => sanitize::run(&options),
     };
     if let Err(error) = outcome {

@@ -94,7 +94,7 @@ pub fn build(
 }
 
 /// The program, if it is what one of cargo's messages says it has built.
-fn executable(line: &str, program: &str) -> Option<PathBuf> {
+pub fn executable(line: &str, program: &str) -> Option<PathBuf> {
     let message: Value = serde_json::from_str(line).ok()?;
     let is_ours = message["target"]["name"] == program;
     let path = message["executable"].as_str().filter(|_| is_ours)?;
