@@ -26,6 +26,8 @@ mod layout;
 #[cfg(feature = "luajit")]
 mod library;
 mod limits;
+#[cfg(test)]
+mod lockfree;
 #[cfg(any(feature = "lua51", feature = "luajit"))]
 mod mainstate;
 mod memory;
@@ -42,6 +44,7 @@ mod sentinel;
 mod slab;
 mod state;
 pub mod stdlib;
+mod sync;
 pub mod sys;
 mod target;
 mod trace;
