@@ -19,6 +19,7 @@ mod examples;
 mod interpreter;
 mod lint;
 mod manifest;
+mod miri;
 mod modules;
 mod planted;
 mod process;
@@ -56,6 +57,8 @@ enum Task {
     Step(step::Options),
     /// Put known bugs into a copy of the sources, one by one, and see whether the tests catch them
     Planted(planted::Options),
+    /// Run the tests of unsafe data structures under miri
+    Miri(miri::Options),
     /// Run the tests and the stress under AddressSanitizer or ThreadSanitizer
     Sanitize(sanitize::Options),
     /// Measure what Leash costs, and how late it stops; write docs/benchmarks.md
@@ -71,6 +74,7 @@ fn main() {
         Task::Stress(options) => stress::run(&options),
         Task::Step(options) => step::run(&options),
         Task::Planted(options) => planted::run(&options),
+        Task::Miri(options) => miri::run(&options),
         Task::Sanitize(options) => sanitize::run(&options),
     };
     if let Err(error) = outcome {

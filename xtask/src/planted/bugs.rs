@@ -94,7 +94,7 @@ pub const BUGS: &[Bug] = &[
         file: "crates/leash/src/raise.rs",
         find: "l.byte_add(offset).cast::<isize>().write_volatile(0);",
         replace: "let _ = offset;",
-        check: Check::Engine(Engine::Lua54, "stop", "endless_code_in_a_state_each"),
+        check: Check::Engine(Engine::Lua54, "stop", "no_message_handler"),
     },
     Bug {
         name: "thread",

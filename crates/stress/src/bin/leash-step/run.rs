@@ -5,8 +5,7 @@
 //! - **interrupt**: a module's state, by an id, and the handler goes on. It must have been called exactly once, and the program compute what it
 //!   computes otherwise.
 //!
-//! In time means well before the resends, which come after 10 ms at most, could have been lost as well; a stop that never arrives is found by the limit on the
-//! call, `PATIENCE`. Afterwards the state must compute, yield, collect and fail as before, and no hook of ours be left.
+//! A stop that is lost is found by the limit on the call, `PATIENCE`. Afterwards the state must compute, yield, collect and fail as before, and no hook of ours be left.
 
 use crate::breakpoint::Breakpoint;
 use crate::stretches::{Bounds, PREPARE, SETUP, Stretch};
@@ -31,9 +30,9 @@ pub enum Mode {
 }
 
 /// A stop that takes longer is as good as lost. (The machine may be busy.)
-const IN_TIME: Duration = Duration::from_secs(2);
+const IN_TIME: Duration = Duration::from_secs(8);
 /// The limit on each call.
-const PATIENCE: Duration = Duration::from_secs(6);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 static HANDLE: Mutex<Option<Handle>> = Mutex::new(None);
 // Relaxed: one thread and its signal handlers.

@@ -7,8 +7,8 @@ use std::ptr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// A run that takes longer hangs.
-const PATIENCE: u32 = 60;
+/// A run that takes longer hangs. (The recording of a collection takes seconds, on a busy machine a minute.)
+const PATIENCE: u32 = 300;
 
 static WHAT: Mutex<String> = Mutex::new(String::new());
 static WHERE: AtomicUsize = AtomicUsize::new(0);
