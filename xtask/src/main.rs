@@ -16,6 +16,7 @@ mod ctrlc;
 mod engine;
 mod evasion;
 mod examples;
+mod fuzz;
 mod interpreter;
 mod lint;
 mod manifest;
@@ -59,6 +60,8 @@ enum Task {
     Planted(planted::Options),
     /// Run the tests of unsafe data structures under miri
     Miri(miri::Options),
+    /// Run random programs, quantities and patterns
+    Fuzz(fuzz::Options),
     /// Run the tests and the stress under AddressSanitizer or ThreadSanitizer
     Sanitize(sanitize::Options),
     /// Measure what Leash costs, and how late it stops; write docs/benchmarks.md
@@ -75,6 +78,7 @@ fn main() {
         Task::Step(options) => step::run(&options),
         Task::Planted(options) => planted::run(&options),
         Task::Miri(options) => miri::run(&options),
+        Task::Fuzz(options) => fuzz::run(&options),
         Task::Sanitize(options) => sanitize::run(&options),
     };
     if let Err(error) = outcome {

@@ -92,10 +92,12 @@ fn threads_take_and_recycle() {
 
 static CALLS: AtomicU32 = AtomicU32::new(0);
 
+#[inline(never)] // compared by address: it must have one
 fn one() {
     CALLS.fetch_add(1, SeqCst);
 }
 
+#[inline(never)]
 fn hundred() {
     CALLS.fetch_add(100, SeqCst);
 }
