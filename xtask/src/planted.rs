@@ -99,6 +99,7 @@ fn describe(check: Check) -> String {
     match check {
         Check::Engine(engine, file, test) => format!("{engine}: {file}, {test}"),
         Check::Watchdog(file, test) => format!("watchdog: {file}, {test}"),
+        Check::Unit(engine, test) => format!("{engine}: {test}"),
         Check::Step(engine, stretch) => format!("{engine}: single-stepping, {stretch}"),
         Check::Stress(engine, scenario) => format!("{engine}: stress, {scenario}"),
     }
@@ -188,6 +189,7 @@ fn check(copy: &Path, check: Check) -> Result<Option<String>> {
     let (package, name, engine, arguments): (_, _, _, Vec<&str>) = match check {
         Check::Engine(engine, file, test) => ("lua-leash", file, Some(engine), vec![test]),
         Check::Watchdog(file, test) => ("watchdog", file, None, vec![test]),
+        Check::Unit(engine, test) => ("lua-leash", "leash", Some(engine), vec![test]),
         Check::Step(engine, stretch) => (
             stress::PROGRAM,
             "leash-step",
@@ -207,6 +209,7 @@ fn check(copy: &Path, check: Check) -> Result<Option<String>> {
     });
     let mut line = match check {
         Check::Engine(..) | Check::Watchdog(..) => vec!["test", "--no-run", "--test", name],
+        Check::Unit(..) => vec!["test", "--no-run", "--lib"],
         Check::Step(..) | Check::Stress(..) => vec!["build", "--bin", name],
     };
     line.extend(["--quiet", "--manifest-path", manifest, "--package", package]);

@@ -12,6 +12,8 @@ pub enum Check {
     Engine(Engine, &'static str, &'static str),
     /// The same of the crate `watchdog`.
     Watchdog(&'static str, &'static str),
+    /// A test inside the engine.
+    Unit(Engine, &'static str),
     /// A stretch of `leash-step`.
     Step(Engine, &'static str),
     /// A scenario of `leash-stress`.
@@ -142,7 +144,7 @@ pub const BUGS: &[Bug] = &[
         file: "crates/leash/src/coroutines.rs",
         find: "self.busy.set(true);",
         replace: "",
-        check: Check::Step(Engine::Lua54, "create-and-die"),
+        check: Check::Unit(Engine::Lua54, "a_handler_in_the_middle"),
     },
     Bug {
         name: "resend-stepped",
@@ -151,14 +153,6 @@ pub const BUGS: &[Bug] = &[
         find: "self.tell_if_stuck(now, reason.unwrap_or(Reason::Memory));\n        now.after(pause).min(next)",
         replace: "self.tell_if_stuck(now, reason.unwrap_or(Reason::Memory));\n        let _ = pause;\n        next",
         check: Check::Step(Engine::Lua54, "sethook"),
-    },
-    Bug {
-        name: "answer",
-        what: "a request that comes while another is answered is answered with it",
-        file: "crates/leash/src/hook.rs",
-        find: "if again != 0 {",
-        replace: "if again == u64::MAX {",
-        check: Check::Engine(Engine::Lua54, "threads", "a_deadline_is_not_lost"),
     },
     Bug {
         name: "bit",
