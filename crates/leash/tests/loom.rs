@@ -28,7 +28,7 @@ mod sync {
 #[allow(dead_code)]
 mod request;
 #[path = "../src/slab.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, clippy::modulo_one)] // one record a chunk
 mod slab;
 
 use request::{Request, TARGETS};
