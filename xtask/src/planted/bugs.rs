@@ -91,14 +91,6 @@ pub const BUGS: &[Bug] = &[
         check: Check::Engine(Engine::Lua54, "threads", "a_handle_to_an_idle"),
     },
     Bug {
-        name: "message-handler",
-        what: "the script's message handler is called for a stop",
-        file: "crates/leash/src/raise.rs",
-        find: "l.byte_add(offset).cast::<isize>().write_volatile(0);",
-        replace: "let _ = offset;",
-        check: Check::Engine(Engine::Lua54, "stop", "no_message_handler"),
-    },
-    Bug {
         name: "thread",
         what: "the signal handler does not ask on which thread it is",
         file: "crates/leash/src/hook.rs",
