@@ -48,3 +48,51 @@ pub fn clippy(steps: &mut Steps, engine: Engine) -> Result<()> {
         || cargo::run(&arguments),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::path::{Path, PathBuf};
+
+    fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).expect("a folder of the repository") {
+            let path = entry.expect("readable").path();
+            if path.is_dir() {
+                sources(&path, found);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                found.push(path);
+            }
+        }
+    }
+
+    /// A jump of the clock on the wall cannot be made in a test without making it for the whole machine. But nothing can depend on a clock that
+    /// is never read: limits rest on the monotonic clock, and sleeps (futex, nanosleep) are by it as long as nobody says otherwise.
+    #[test]
+    fn no_limit_rests_on_the_calendar() {
+        const CALENDAR: [&str; 7] = [
+            "SystemTime",
+            "UNIX_EPOCH",
+            "CLOCK_REALTIME", // and FUTEX_CLOCK_REALTIME
+            "CLOCK_TAI",
+            "gettimeofday",
+            "libc::time(",
+            "pthread_cond_timedwait",
+        ];
+        // corowatch.gettime() is documented to tell it, to scripts.
+        let allowed = cargo::root().join("crates/module/src/corowatch.rs");
+        let mut found = Vec::new();
+        for part in ["watchdog", "leash", "module", "cli"] {
+            sources(
+                &cargo::root().join("crates").join(part).join("src"),
+                &mut found,
+            );
+        }
+        assert!(found.len() > 60 && found.contains(&allowed));
+        for path in found {
+            let text = fs::read_to_string(&path).expect("a text");
+            let reads = CALENDAR.iter().any(|name| text.contains(name));
+            assert_eq!(reads, path == allowed, "{}", path.display());
+        }
+    }
+}

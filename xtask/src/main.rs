@@ -16,14 +16,18 @@ mod ctrlc;
 mod engine;
 mod evasion;
 mod examples;
+mod fuzz;
 mod interpreter;
 mod lint;
 mod manifest;
+mod miri;
 mod modules;
+mod planted;
 mod process;
 mod rocks;
 mod sanitize;
 mod stats;
+mod step;
 mod steps;
 mod stress;
 mod suites;
@@ -50,6 +54,14 @@ enum Task {
     Lint(lint::Options),
     /// Interrupt computing states as often as possible, and check what they compute
     Stress(stress::Options),
+    /// Interrupt a state before every single machine instruction of what matters
+    Step(step::Options),
+    /// Put known bugs into a copy of the sources, one by one, and see whether the tests catch them
+    Planted(planted::Options),
+    /// Run the tests of unsafe data structures under miri
+    Miri(miri::Options),
+    /// Run random programs, quantities and patterns
+    Fuzz(fuzz::Options),
     /// Run the tests and the stress under AddressSanitizer or ThreadSanitizer
     Sanitize(sanitize::Options),
     /// Measure what Leash costs, and how late it stops; write docs/benchmarks.md
@@ -63,6 +75,10 @@ fn main() {
         Task::Bench(options) => bench::run(&options),
         Task::Modules(options) => modules::run(&options),
         Task::Stress(options) => stress::run(&options),
+        Task::Step(options) => step::run(&options),
+        Task::Planted(options) => planted::run(&options),
+        Task::Miri(options) => miri::run(&options),
+        Task::Fuzz(options) => fuzz::run(&options),
         Task::Sanitize(options) => sanitize::run(&options),
     };
     if let Err(error) = outcome {

@@ -188,7 +188,7 @@ fn whole_engine(steps: &mut Steps, options: &Options, engine: Engine) -> Result<
     let mut program = None;
     steps.run(&format!("{engine}: stress, {name}"), &again, || {
         let environment = sanitizer.environment(engine);
-        let built = stress::build(engine, sanitizer.arguments(), &environment)?;
+        let built = stress::build(engine, stress::PROGRAM, sanitizer.arguments(), &environment)?;
         let ended = program.insert(built);
         let time = seconds.to_string();
         let mut arguments = vec!["--seconds", &time, "--patience", "140"];

@@ -33,7 +33,7 @@ pub struct Options {
     rest: Vec<String>,
 }
 
-/// The package and its program.
+/// The package, and its program for this task.
 pub const PROGRAM: &str = "leash-stress";
 
 /// What the program takes beyond the time that it is given, with the patience that it has itself.
@@ -55,7 +55,7 @@ pub fn run(options: &Options) -> Result<()> {
 
 /// Builds the program for an engine and runs it.
 pub fn check(engine: Engine, seconds: u32, rest: &[String]) -> Result<()> {
-    let program = build(engine, &[], &[])?;
+    let program = build(engine, PROGRAM, &[], &[])?;
     let mut command = process::command(&program);
     command.args(["--seconds", &seconds.to_string()]).args(rest);
     let patience = Duration::from_secs((seconds + MARGIN).into());
@@ -69,30 +69,34 @@ pub fn check(engine: Engine, seconds: u32, rest: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Builds the program, with further arguments for cargo and an environment, and returns where it is.
+/// Builds a program of the package, with further arguments for cargo and an environment, and returns where it is.
 pub fn build(
     engine: Engine,
+    program: &str,
     arguments: &[&str],
     environment: &[(&str, String)],
 ) -> Result<PathBuf> {
     let mut line = arguments.to_vec();
-    line.extend(["build", "--package", PROGRAM, "--no-default-features"]);
-    line.extend(["--features", engine.name()]);
+    line.extend(["build", "--package", PROGRAM, "--bin", program]);
+    line.extend(["--no-default-features", "--features", engine.name()]);
     let messages = cargo::messages(&line, environment)?;
-    let built = messages.lines().filter_map(executable).next_back();
+    let built = messages
+        .lines()
+        .filter_map(|line| executable(line, program))
+        .next_back();
     let built = built.context("cargo did not say where the program is")?;
     // The next engine has the same name.
-    let kept = built.with_file_name(format!("{PROGRAM}-{engine}"));
+    let kept = built.with_file_name(format!("{program}-{engine}"));
     std::fs::copy(&built, kept.with_extension("new"))
         .and_then(|_| std::fs::rename(kept.with_extension("new"), &kept))
         .with_context(|| format!("cannot copy {}", built.display()))?;
     Ok(kept)
 }
 
-/// The program that one of cargo's messages says it has built.
-fn executable(line: &str) -> Option<PathBuf> {
+/// The program, if it is what one of cargo's messages says it has built.
+pub fn executable(line: &str, program: &str) -> Option<PathBuf> {
     let message: Value = serde_json::from_str(line).ok()?;
-    let is_ours = message["target"]["name"] == PROGRAM;
+    let is_ours = message["target"]["name"] == program;
     let path = message["executable"].as_str().filter(|_| is_ours)?;
     Some(PathBuf::from(path))
 }
@@ -104,13 +108,16 @@ mod tests {
     #[test]
     fn the_program_is_found_among_messages() {
         let text = r#"{"reason":"compiler-artifact","target":{"name":"leash-stress"},"executable":"/t/leash-stress"}"#;
-        assert_eq!(executable(text), Some(PathBuf::from("/t/leash-stress")));
+        assert_eq!(
+            executable(text, PROGRAM),
+            Some(PathBuf::from("/t/leash-stress"))
+        );
         for other in [
             r#"{"target":{"name":"leash"},"executable":"/t/leash"}"#,
             r#"{"target":{"name":"leash-stress"},"executable":null}"#,
             "   Compiling leash-stress",
         ] {
-            assert_eq!(executable(other), None);
+            assert_eq!(executable(other, PROGRAM), None);
         }
     }
 }

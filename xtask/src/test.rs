@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 use crate::cargo::{self, Leash, Profile};
 use crate::engine::Engine;
 use crate::steps::Steps;
-use crate::{corpus, examples, lint, rocks, stress, suites};
+use crate::{corpus, examples, lint, rocks, step, stress, suites};
 
 /// What to test.
 #[derive(Debug, Args)]
@@ -48,6 +48,8 @@ enum Part {
     Engine,
     /// For each engine, a few seconds of `cargo xtask stress`
     Stress,
+    /// For each engine, a sample of `cargo xtask step`
+    Step,
     /// For each engine, the command's tests
     Cli,
     /// For each engine, tests/corpus under Leash and without
@@ -120,6 +122,13 @@ fn whole_engine(steps: &mut Steps, options: &Options, engine: Engine) -> Result<
         let again = format!("cargo xtask stress {engine} --seconds {STRESS_SECONDS}");
         steps.run(&format!("{engine}: stress"), &again, || {
             stress::check(engine, STRESS_SECONDS, &[])
+        })?;
+    }
+    if options.wants(Part::Step) {
+        let seconds = step::SAMPLE;
+        let again = format!("cargo xtask step {engine} --seconds {seconds}");
+        steps.run(&format!("{engine}: single-stepping"), &again, || {
+            step::check(engine, Some(seconds), &[])
         })?;
     }
     if options.wants(Part::Cli) {

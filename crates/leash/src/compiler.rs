@@ -133,13 +133,13 @@ mod imp {
         0
     }
 
-    /// Keeps `jit.status`, and wraps `jit.on`. What fails for lack of memory is left out.
+    /// Keeps `jit.status`, and wraps `jit.on`. False if there is no memory for it.
     ///
     /// # Safety
     /// `l` is a live state on its own thread with free stack, not in a signal handler.
-    pub unsafe fn wrap(l: *mut lua_State) {
+    pub unsafe fn wrap(l: *mut lua_State) -> bool {
         // SAFETY: by the caller; `install` takes nothing.
-        unsafe { library::wrap(l, install) };
+        unsafe { library::run(l, install) }
     }
 
     unsafe extern "C-unwind" fn install(l: *mut lua_State) -> c_int {

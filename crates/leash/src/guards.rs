@@ -145,7 +145,7 @@ pub unsafe fn thin(state: &State, l: *mut lua_State) {
     }
     // SAFETY: by the caller; `install` takes nothing. The word is in the block of the main state, as in every state of this LuaJIT.
     unsafe {
-        library::wrap(l, install);
+        library::run(l, install);
         let mode = state.main.get().byte_add(place).cast::<c_int>();
         if is_installed(l) && mode.read_volatile() == LINES {
             state.prof_mode.set(mode);
@@ -182,7 +182,7 @@ pub unsafe fn end_line_mode(state: &State) {
 pub unsafe fn uproot(state: &State, l: *mut lua_State) {
     leave_alone(state);
     // SAFETY: by the caller.
-    unsafe { library::wrap(l, remove) };
+    unsafe { library::run(l, remove) };
 }
 
 // --- the events ---

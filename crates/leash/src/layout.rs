@@ -221,23 +221,46 @@ unsafe extern "C-unwind" fn prepare(l: *mut lua_State) -> c_int {
     0
 }
 
+/// A sample that could not be taken, for want of memory, must not make a place unknown. **longjmp**: raises the error that a protected call has
+/// left.
+unsafe fn pass_on(l: *mut lua_State, status: c_int) {
+    if status != 0 {
+        // SAFETY: by the callers, in a C function, in which nothing owns anything.
+        unsafe { sys::lua_error(l) };
+    }
+}
+
+/// **longjmp**. `luaL_checkstack` speaks of a stack overflow whatever the reason.
+unsafe fn make_room(l: *mut lua_State, slots: c_int) {
+    // SAFETY: as above.
+    unsafe {
+        if sys::lua_checkstack(l, slots) == 0 {
+            sys::lua_pushstring(
+                l,
+                c"not enough memory, or too many values on the Lua stack".as_ptr(),
+            );
+            sys::lua_error(l);
+        }
+    }
+}
+
 unsafe extern "C-unwind" fn take_samples(l: *mut lua_State) -> c_int {
     // SAFETY: every call below is the documented use of the C API inside a C function; the stack is checked for first.
     unsafe {
         let ud = sys::lua_touserdata(l, 1);
-        sys::luaL_checkstack(l, 24, std::ptr::null());
+        make_room(l, 24);
         for _ in 0..6 {
             // The handler's index grows by one each time, and so does the stack offset that `errfunc` holds.
             sys::lua_pushcfunction(l, no_handler);
             let handler = sys::lua_gettop(l);
             sys::lua_pushcfunction(l, sample_with_handler);
             sys::lua_pushlightuserdata(l, ud);
-            sys::lua_pcall(l, 1, 0, handler);
+            pass_on(l, sys::lua_pcall(l, 1, 0, handler));
         }
         // The rest twice, at two depths of calls, so that no byte of a pointer or a counter keeps its value by chance.
         sys::lua_pushcfunction(l, take_plain_samples);
         sys::lua_pushlightuserdata(l, ud);
-        sys::lua_pcall(l, 1, 0, 0);
+        pass_on(l, sys::lua_pcall(l, 1, 0, 0));
         sys::lua_pushlightuserdata(l, ud);
         sys::lua_insert(l, 1);
     }
@@ -249,7 +272,7 @@ unsafe extern "C-unwind" fn take_plain_samples(l: *mut lua_State) -> c_int {
     // SAFETY: as in `take_samples`. Each round has one more value on the stack.
     unsafe {
         let ud = sys::lua_touserdata(l, 1);
-        sys::luaL_checkstack(l, 12, std::ptr::null());
+        make_room(l, 12);
         for mask in [
             sys::LUA_MASKCALL,
             sys::MASK_ALL,
@@ -257,13 +280,14 @@ unsafe extern "C-unwind" fn take_plain_samples(l: *mut lua_State) -> c_int {
         ] {
             sys::lua_pushcfunction(l, sample_plain);
             sys::lua_pushlightuserdata(l, ud);
-            sys::lua_pcall(l, 1, 0, 0);
+            pass_on(l, sys::lua_pcall(l, 1, 0, 0));
             if sys::HOOK_PER_COROUTINE {
                 sys::lua_sethook(l, Some(sample_in_hook), mask, 1);
                 sys::lua_pushcfunction(l, keep_argument);
                 sys::lua_pushlightuserdata(l, ud);
-                sys::lua_pcall(l, 1, 0, 0);
+                let status = sys::lua_pcall(l, 1, 0, 0);
                 sys::lua_sethook(l, None, 0, 0);
+                pass_on(l, status);
             }
             sys::lua_pushboolean(l, 1);
         }

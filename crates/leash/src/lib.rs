@@ -28,6 +28,8 @@ mod layout;
 #[cfg(feature = "luajit")]
 mod library;
 mod limits;
+#[cfg(test)]
+mod lockfree;
 #[cfg(any(feature = "lua51", feature = "luajit"))]
 mod mainstate;
 mod memory;
@@ -44,6 +46,7 @@ mod sentinel;
 mod slab;
 mod state;
 pub mod stdlib;
+mod sync;
 pub mod sys;
 mod target;
 mod trace;

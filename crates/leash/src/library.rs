@@ -7,16 +7,18 @@ use crate::sys::{self, lua_State};
 use std::ffi::{CStr, c_int};
 use std::ptr;
 
-/// Calls `install`, which wraps what it finds, in protected mode. What fails for lack of memory is left out.
+/// Calls `f` in protected mode. False if it failed, for lack of memory.
 ///
 /// # Safety
-/// `l` is a live state on its own thread with free stack, not in a signal handler. `install` takes nothing.
-pub unsafe fn wrap(l: *mut lua_State, install: sys::lua_CFunction) {
+/// `l` is a live state on its own thread with free stack, not in a signal handler. `f` takes nothing.
+pub unsafe fn run(l: *mut lua_State, f: sys::lua_CFunction) -> bool {
     // SAFETY: by the caller.
     unsafe {
-        if sys::protected(l, install, ptr::null_mut()) != 0 {
+        let status = sys::protected(l, f, ptr::null_mut());
+        if status != 0 {
             sys::lua_settop(l, -2);
         }
+        status == 0
     }
 }
 

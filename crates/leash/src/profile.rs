@@ -18,13 +18,13 @@ use std::ptr;
 
 const NAME: &CStr = c"jit.profile";
 
-/// Wraps the library, if it is there. What fails for lack of memory is left out.
+/// Wraps the library, if it is there. False if there is no memory for it.
 ///
 /// # Safety
 /// `l` is a live state on its own thread with free stack, not in a signal handler.
-pub unsafe fn wrap(l: *mut lua_State) {
+pub unsafe fn wrap(l: *mut lua_State) -> bool {
     // SAFETY: by the caller; `install` takes nothing.
-    unsafe { library::wrap(l, install) };
+    unsafe { library::run(l, install) }
 }
 
 /// **longjmp**, as all below: what they call may raise, and nothing here owns anything.

@@ -24,7 +24,7 @@ use std::time::Duration;
 use watchdog::{Alarm, Ticks, TimerError, Watch, cpu::ThreadClock, poke::Thread};
 
 /// All records.
-pub static RECORDS: Slab<Record> = Slab::new();
+pub static RECORDS: Slab<Record> = Slab::over(AtomicPtr::new(ptr::null_mut()));
 
 const FIRST_PAUSE: Duration = Duration::from_micros(200);
 const LONGEST_PAUSE: Duration = Duration::from_millis(10);

@@ -9,10 +9,10 @@
 //! attached, and kept in the registry.
 
 use crate::hookless;
+use crate::library;
 use crate::state::State;
 use crate::sys::{self, lua_State};
 use std::ffi::{c_int, c_void};
-use std::ptr;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 static KEY: u8 = 0;
@@ -21,17 +21,15 @@ fn key() -> *mut c_void {
     (&raw const KEY).cast_mut().cast()
 }
 
-/// Makes the function. Without memory for it there is none.
+/// Makes the function. False if there is no memory for it.
 ///
 /// # Safety
 /// `l` is a live state on its own thread with free stack, not in a signal handler.
-pub unsafe fn plant(l: *mut lua_State) {
+pub unsafe fn plant(state: &State, l: *mut lua_State) -> bool {
     // SAFETY: by the caller; `make` takes nothing.
-    unsafe {
-        if sys::protected(l, make, ptr::null_mut()) != 0 {
-            sys::lua_settop(l, -2);
-        }
-    }
+    let made = unsafe { library::run(l, make) };
+    state.can_settle.set(made);
+    made
 }
 
 /// **longjmp**: raises for want of memory, and nothing here owns anything.
@@ -39,18 +37,22 @@ unsafe extern "C-unwind" fn make(l: *mut lua_State) -> c_int {
     // SAFETY: a C function has LUA_MINSTACK free slots.
     unsafe {
         sys::lua_pushlightuserdata(l, key());
-        if sys::luaL_loadstring(l, c"".as_ptr()) == 0 {
-            sys::lua_rawset(l, sys::LUA_REGISTRYINDEX);
+        if sys::luaL_loadstring(l, c"".as_ptr()) != 0 {
+            sys::lua_error(l);
         }
+        sys::lua_rawset(l, sys::LUA_REGISTRYINDEX);
     }
     0
 }
 
-/// Calls it, with hooks off: an interrupt that arrives is not for this function, and its error would be lost.
+/// Calls it, if it was made, with hooks off: an interrupt that arrives is not for this function, and its error would be lost.
 ///
 /// # Safety
 /// `l` is the coroutine of `state` that runs on this thread, or the main state if none runs, and has two free slots. Not in a finalizer.
 pub unsafe fn settle(state: &State, l: *mut lua_State) {
+    if !state.can_settle.get() {
+        return; // nothing has been guarded, either
+    }
     // SAFETY: found behind the main state, which is live. Atomic, for a signal handler changes other bits of the byte.
     let mask = hookless::hookmask(state).map(|mask| unsafe { AtomicU8::from_ptr(mask) });
     // Relaxed: one thread.
@@ -65,7 +67,8 @@ pub unsafe fn settle(state: &State, l: *mut lua_State) {
 }
 
 unsafe fn call(l: *mut lua_State) {
-    // SAFETY: by the caller. A light userdata and a function are looked up and called: nothing is allocated.
+    // SAFETY: by the caller. A light userdata and a function are looked up and called: nothing is allocated. (A light userdata is, in part, where it
+    // is the first of its region of memory, `lj_lightud_intern`: this one was used when the function was made.)
     unsafe {
         let top = sys::lua_gettop(l);
         sys::lua_pushlightuserdata(l, key());

@@ -8,7 +8,7 @@
 //! The generation is that of the state, not of the call: a handle to a state that has been closed, whose record serves another
 //! state by now, cannot reach that one. 56 bits count further than a process lives.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering, overwrite};
 
 /// A limit may have been reached: look.
 pub const CHECK: u64 = 1;
@@ -45,15 +45,14 @@ impl Request {
     pub fn renew(&self) {
         let next = self.generation().wrapping_add(1).wrapping_mul(GENERATION);
         // SeqCst: see `flags`.
-        self.0.store(next, Ordering::SeqCst);
+        overwrite(&self.0, next, Ordering::SeqCst);
     }
 
     /// Starts a new generation with no flags, the lowest bits of which are `low`.
     pub fn renew_with(&self, bits: u32, low: u64) {
         let next = (self.generation() >> bits).wrapping_add(1) << bits | low;
         // It comes round after as many ids as the bits above `low` count, and may then meet an old one with the same `low`.
-        self.0
-            .store(next.wrapping_mul(GENERATION), Ordering::SeqCst);
+        overwrite(&self.0, next.wrapping_mul(GENERATION), Ordering::SeqCst);
     }
 
     /// Adds `flags` if the generation is still `generation`; false if it is not.
@@ -78,25 +77,5 @@ impl Request {
     /// Takes `flags` away, and returns what was asked for until now.
     pub fn answer(&self, flags: u64) -> u64 {
         self.0.fetch_and(!flags, Ordering::SeqCst) & FLAGS
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_old_generation_cannot_ask() {
-        let r = Request::default();
-        r.renew();
-        let g = r.generation();
-        assert!(r.ask(g, CHECK) && r.ask(g, KILL));
-        assert_eq!(r.flags(), CHECK | KILL);
-        r.answer(CHECK);
-        assert_eq!(r.flags(), KILL);
-        r.renew();
-        assert_eq!(r.flags(), 0);
-        assert!(!r.ask(g, KILL));
-        assert_eq!(r.flags(), 0);
     }
 }

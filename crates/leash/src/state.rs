@@ -102,6 +102,9 @@ pub struct State {
     pub caller: Cell<*mut lua_State>,
     /// And it stays off.
     pub stays_interpreted: Cell<bool>,
+    /// LuaJIT: the function that ends a recording is there ([`crate::recorder`]).
+    #[cfg(feature = "luajit")]
+    pub can_settle: Cell<bool>,
     /// It was on before.
     pub compiles_later: Cell<bool>,
     /// [`crate::Vm::close`] is at work.
@@ -165,6 +168,8 @@ impl State {
             interpreted: Cell::new(false),
             caller: Cell::new(main),
             stays_interpreted: Cell::new(false),
+            #[cfg(feature = "luajit")]
+            can_settle: Cell::new(false),
             compiles_later: Cell::new(true),
             closing: Cell::new(false),
             on_watch: Cell::new(None),

@@ -30,7 +30,7 @@ const NONCE: u64 = (1 << NONCE_BITS) - 1;
 /// Places that an id can name: 2^23.
 const MOST: usize = 1 << 23;
 
-static TARGETS_SLAB: Slab<Target> = Slab::new();
+static TARGETS_SLAB: Slab<Target> = Slab::over(AtomicPtr::new(ptr::null_mut()));
 
 /// See the module's header.
 #[derive(Default)]

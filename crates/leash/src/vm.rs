@@ -298,6 +298,10 @@ impl Handle {
     }
 }
 
+/// LuaJIT: what its libraries need could not be made. (Without it a script could get away.)
+#[cfg(feature = "luajit")]
+const NO_MEMORY: &str = "not enough memory";
+
 /// Attaches to the state of `l`. Dropping the `Vm` undoes it.
 ///
 /// # Safety
@@ -341,14 +345,17 @@ pub(crate) unsafe fn attach_state(l: *mut lua_State) -> Result<Vm, AttachError> 
     unsafe {
         #[cfg(feature = "luajit")]
         {
-            crate::recorder::plant(l);
+            if !(crate::recorder::plant(vm.state(), l) && crate::compiler::wrap(l)) {
+                return Err(AttachError::Lua(NO_MEMORY.into()));
+            }
             crate::recorder::settle(vm.state(), l);
-            crate::compiler::wrap(l);
         }
         jit::guard(vm.state());
         #[cfg(feature = "luajit")]
         if vm.state().jit.get() == Jit::Guarded {
-            crate::profile::wrap(l);
+            if !crate::profile::wrap(l) {
+                return Err(AttachError::Lua(NO_MEMORY.into()));
+            }
             crate::guards::thin(vm.state(), l);
         }
     }

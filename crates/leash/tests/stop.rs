@@ -432,3 +432,17 @@ fn finalizers_at_close_are_bounded() {
     assert_eq!(stop.reason, Reason::Timeout);
     assert!(stop.traceback.contains("test:"), "{}", stop.traceback);
 }
+
+/// It would run with hooks off, and could do what the script may no longer do.
+#[test]
+fn no_message_handler_sees_a_stop() {
+    let lua = Lua::new();
+    lua.ok("called = 0");
+    for _ in 0..10 {
+        let code = "while true do xpcall(function() while true do end end, function() called = called + 1 end) end";
+        let stop = lua.run(code, &timeout(5)).unwrap_err();
+        assert_eq!(stop.reason, Reason::Timeout);
+        let called = lua.ok("return ('%d'):format(called)");
+        assert_eq!(called, "0");
+    }
+}

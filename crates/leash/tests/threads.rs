@@ -277,7 +277,8 @@ fn a_limit_goes_on_in_a_child_that_forks_in_the_middle() {
         sys::lua_setglobal(lua.l, c"fork".as_ptr());
     }
     let parent = std::process::id();
-    let r = lua.run("pid = fork() while true do end", &timeout(50));
+    // Under a sanitizer a fork takes a while.
+    let r = lua.run("pid = fork() while true do end", &timeout(500));
     let fine = r.is_err_and(|s| s.reason == Reason::Timeout);
     if std::process::id() != parent {
         // SAFETY: the child.

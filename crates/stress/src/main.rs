@@ -16,7 +16,7 @@ mod board;
 mod cross_thread;
 mod expected;
 mod guarded;
-mod lua;
+use leash_stress::lua;
 mod patience;
 mod piece;
 mod programs;

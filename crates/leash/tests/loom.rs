@@ -1,0 +1,214 @@
+//! The lock-free parts of the engine, explored by loom: every order in which threads can meet. (Those of the timer: `crates/watchdog/tests/loom`, where
+//! the way is explained: the files are included as they are, with loom's types in `sync`.)
+//!
+//! What is modelled is what the files' headers promise: no request is lost between an asker and a hook that is answering; an id whose coroutine is gone reaches
+//! nobody; a record has one owner at a time, and its next owner finds what the last one left.
+//!
+//! Each was tried against planted mistakes. Found: a look at the targets before the answer instead of after it; a pending bit that is not set again; `ask` without a
+//! look at the generation; `used` Relaxed at either end; a chunk linked Relaxed.
+
+use loom::thread;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+
+/// What `src/sync.rs` is in production.
+mod sync {
+    pub use loom::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+
+    /// So that the second record needs a new chunk.
+    pub const CHUNK: usize = 1;
+
+    /// See `src/sync.rs`.
+    pub fn overwrite(word: &AtomicU64, value: u64, ordering: Ordering) {
+        word.swap(value, ordering);
+    }
+}
+
+#[path = "../src/request.rs"]
+#[allow(dead_code)]
+mod request;
+#[path = "../src/slab.rs"]
+#[allow(dead_code, clippy::modulo_one)] // one record a chunk
+mod slab;
+
+use request::{Request, TARGETS};
+use slab::Slab;
+
+/// What a target is asked for (`target.rs`).
+const ONCE: u64 = 1;
+
+/// A slab that outlives each run of a model. loom counts what it has made itself, not this.
+fn new_slab<T: Default + Sync>() -> &'static Slab<T> {
+    let null = sync::AtomicPtr::new(std::ptr::null_mut());
+    Box::leak(Box::new(Slab::over(null)))
+}
+
+/// A coroutine is interrupted by two threads while the hook of its state answers (`target::interrupt` against `hook::go_on`): afterwards either the
+/// handler has been called for it, or the state is still asked to look, and the signal handler finds it.
+#[test]
+fn no_interrupt_is_lost_to_an_answer() {
+    loom::model(|| {
+        let records = new_slab::<Request>();
+        let place = records.take();
+        let record: &'static Request = place.get();
+        record.renew();
+        let target = Arc::new(Request::default());
+        target.renew();
+        let interrupt = {
+            let target = target.clone();
+            move || {
+                assert!(target.ask(target.generation(), ONCE));
+                assert!(record.ask(record.generation(), TARGETS));
+                place.set_pending();
+            }
+        };
+        let other = thread::spawn(interrupt.clone());
+        // The hook: the answer comes first, then the look.
+        let mut called = 0;
+        for _ in 0..2 {
+            if target.flags() != 0 && target.answer(ONCE) != 0 {
+                called += 1;
+            }
+            place.clear_pending();
+            record.answer(TARGETS);
+            if target.flags() != 0 {
+                record.ask(record.generation(), TARGETS);
+            }
+            if record.flags() != 0 {
+                place.set_pending();
+            }
+        }
+        other.join().unwrap();
+        if target.flags() != 0 {
+            assert_eq!(record.flags() & TARGETS, TARGETS, "nobody looks any more");
+            let mut found = 0;
+            records.for_each_pending(|_| found += 1);
+            assert_eq!(found, 1, "the signal handler does not find it");
+        } else {
+            assert_eq!(called, 1);
+        }
+    });
+}
+
+/// An id is looked up while its coroutine goes and another takes its place (`target::find` and `ask` against `release` and `take`).
+#[test]
+fn an_old_id_reaches_nobody() {
+    loom::model(|| {
+        let word = Arc::new(Request::default());
+        word.renew_with(30, 7);
+        let old = word.generation();
+        let asker = thread::spawn({
+            let word = word.clone();
+            move || word.generation() == old && word.ask(old, ONCE)
+        });
+        word.renew_with(30, 0);
+        word.renew_with(30, 9);
+        let new = word.generation();
+        asker.join().unwrap();
+        assert_ne!(new, old);
+        assert_eq!(
+            word.flags(),
+            0,
+            "the next owner is asked for what the last one was"
+        );
+        assert!(word.ask(new, ONCE) && !word.ask(old, ONCE));
+    });
+}
+
+/// A state is closed and its record serves another, while somebody asks the first to stop.
+#[test]
+fn an_old_handle_reaches_nobody() {
+    loom::model(|| {
+        let record = Arc::new(Request::default());
+        record.renew();
+        let old = record.generation();
+        let asker = thread::spawn({
+            let record = record.clone();
+            move || record.ask(old, request::KILL)
+        });
+        record.renew();
+        let before = record.flags();
+        asker.join().unwrap();
+        assert_eq!((before, record.flags()), (0, 0));
+    });
+}
+
+/// Two askers and an answer for one of them: the other's flag stays.
+#[test]
+fn flags_are_taken_one_by_one() {
+    loom::model(|| {
+        let record = Arc::new(Request::default());
+        record.renew();
+        let generation = record.generation();
+        let askers = [request::CHECK, request::KILL].map(|flag| {
+            let record = record.clone();
+            thread::spawn(move || assert!(record.ask(generation, flag)))
+        });
+        let answered = record.answer(request::CHECK);
+        for asker in askers {
+            asker.join().unwrap();
+        }
+        let left = record.flags();
+        assert_eq!(left & request::KILL, request::KILL);
+        // Either it was there and is answered, or it came later and is there.
+        assert_ne!(answered & request::CHECK, left & request::CHECK);
+    });
+}
+
+/// What a record holds: whether somebody has it, and what he wrote, without any order of its own.
+#[derive(Default)]
+struct Held {
+    /// Not loom's: it must bring no order.
+    taken: AtomicBool,
+    notes: loom::cell::UnsafeCell<u32>,
+}
+
+// SAFETY: loom reports if two threads are at the notes without order.
+unsafe impl Sync for Held {}
+
+#[test]
+fn a_record_has_one_owner() {
+    loom::model(|| {
+        let records = new_slab::<Held>();
+        let hold = move || {
+            let place = records.take();
+            let held = place.get();
+            assert!(!held.taken.swap(true, SeqCst), "taken twice");
+            // SAFETY: loom looks whether that is so.
+            held.notes.with_mut(|n| unsafe { *n += 1 });
+            place.set_pending();
+            held.taken.store(false, SeqCst);
+            place.give_back();
+        };
+        let other = thread::spawn(hold);
+        hold();
+        other.join().unwrap();
+        let mut pending = 0;
+        records.for_each_pending(|_| pending += 1);
+        assert_eq!(pending, 0, "what is given back is not looked at");
+    });
+}
+
+/// A thread looks through the slab (a signal handler, a fork) while it grows.
+#[test]
+fn a_slab_grows_under_a_look() {
+    loom::model(|| {
+        let records = new_slab::<Request>();
+        let first = records.take();
+        first.get().renew();
+        let other = thread::spawn(move || {
+            let second = records.take();
+            second.get().renew();
+            second.set_pending();
+            second.index()
+        });
+        let mut seen = 0;
+        records.for_each_pending(|r| {
+            assert_eq!(r.generation(), 1, "pending before it was set up");
+            seen += 1;
+        });
+        assert!(seen <= 1);
+        assert_eq!((first.index(), other.join().unwrap()), (0, 1));
+        assert!(records.at(1).is_some() && records.at(2).is_none());
+    });
+}

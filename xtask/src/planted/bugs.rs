@@ -1,0 +1,201 @@
+//! The bugs that can be planted, each with the test that has to see it.
+//!
+//! A bug is one replacement in one file. If the text is not found once and only once, the task says so: then the code has changed, and the bug has to be
+//! put differently.
+
+use crate::engine::Engine;
+
+/// What has to fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Check {
+    /// A file of the engine's tests, and a test in it (or what its name begins with).
+    Engine(Engine, &'static str, &'static str),
+    /// The same of the crate `watchdog`.
+    Watchdog(&'static str, &'static str),
+    /// A test inside the engine.
+    Unit(Engine, &'static str),
+    /// A stretch of `leash-step`.
+    Step(Engine, &'static str),
+    /// A scenario of `leash-stress`.
+    Stress(Engine, &'static str),
+}
+
+/// See the module's header.
+pub struct Bug {
+    /// Its name on the command line.
+    pub name: &'static str,
+    /// What it does.
+    pub what: &'static str,
+    pub file: &'static str,
+    pub find: &'static str,
+    pub replace: &'static str,
+    pub check: Check,
+}
+
+/// All of them.
+pub const BUGS: &[Bug] = &[
+    Bug {
+        name: "users-hook",
+        what: "the user's hook is not put back",
+        file: "crates/leash/src/hook.rs",
+        find: "sys::set_hook(co, h.hook, h.mask, h.count);",
+        replace: "sys::set_hook(co, None, 0, 0);",
+        check: Check::Engine(Engine::Lua54, "limits", "the_users_hook_is_back"),
+    },
+    Bug {
+        name: "deadline",
+        what: "a missing store: the timer thread is not told the deadline",
+        file: "crates/leash/src/boundary.rs",
+        find: ".store(deadline.as_nanos(), Ordering::Relaxed);",
+        replace: ".store(u64::MAX, Ordering::Relaxed);",
+        check: Check::Engine(Engine::Lua54, "stop", "a_stop_says_where"),
+    },
+    Bug {
+        name: "freed-coroutine",
+        what: "a freed coroutine is kept in the set",
+        file: "crates/leash/src/alloc.rs",
+        find: "state.coroutines.remove(co);",
+        replace: "",
+        check: Check::Stress(Engine::Lua54, "coroutines"),
+    },
+    Bug {
+        name: "finalizers",
+        what: "hooks are never switched on in finalizers",
+        file: "crates/leash/src/hook.rs",
+        find: "        if switch_on {\n            hookless::switch_on(state, co);",
+        replace: "        if switch_on && state.closing.get() {\n            hookless::switch_on(state, co);",
+        check: Check::Engine(Engine::Lua54, "stop", "hooks_off_does_not_help"),
+    },
+    Bug {
+        name: "bell",
+        what: "the timer thread is not woken",
+        file: "crates/watchdog/src/sleep.rs",
+        find: "os::wake(&self.bell);",
+        replace: "",
+        check: Check::Watchdog("alarm", "a_deadline_of_the_past"),
+    },
+    Bug {
+        name: "strings",
+        what: "5.5: what a detached state's strings refer to is freed",
+        file: "crates/leash/src/sys.rs",
+        find: "STRINGS_KEEP_ALLOCATOR: bool = cfg!(feature = \"lua55\")",
+        replace: "STRINGS_KEEP_ALLOCATOR: bool = false",
+        check: Check::Engine(Engine::Lua55, "hostile", "strings_outlive"),
+    },
+    Bug {
+        name: "generation",
+        what: "a record serves the next state under the same generation",
+        file: "crates/leash/src/request.rs",
+        find: "self.generation().wrapping_add(1).wrapping_mul(GENERATION)",
+        replace: "self.generation().wrapping_mul(GENERATION)",
+        check: Check::Engine(Engine::Lua54, "threads", "a_handle_to_an_idle"),
+    },
+    Bug {
+        name: "thread",
+        what: "the signal handler does not ask on which thread it is",
+        file: "crates/leash/src/hook.rs",
+        find: "r.owner.load(Ordering::SeqCst) == me.to_bits()",
+        replace: "r.owner.load(Ordering::SeqCst) != 0 && me.to_bits() != 0",
+        check: Check::Engine(Engine::Lua54, "faults", "a_signal_on_the_wrong"),
+    },
+    Bug {
+        name: "resend",
+        what: "a request is not sent again",
+        file: "crates/leash/src/record.rs",
+        find: "self.tell_if_stuck(now, reason.unwrap_or(Reason::Memory));\n        now.after(pause).min(next)",
+        replace: "self.tell_if_stuck(now, reason.unwrap_or(Reason::Memory));\n        let _ = pause;\n        next",
+        check: Check::Engine(Engine::Lua54, "faults", "a_delivery_that_is_lost"),
+    },
+    Bug {
+        name: "half-made",
+        what: "a coroutine is hooked before Lua has set it up",
+        file: "crates/leash/src/sys.rs",
+        find: "!end.sub(1).read().is_null()",
+        replace: "let _ = end;\n        true",
+        check: Check::Engine(Engine::Lua53, "faults", "an_interrupt_in_every"),
+    },
+    Bug {
+        name: "half-made-stepped",
+        what: "the same",
+        file: "crates/leash/src/sys.rs",
+        find: "!end.sub(1).read().is_null()",
+        replace: "let _ = end;\n        true",
+        check: Check::Step(Engine::Lua53, "create-and-die"),
+    },
+    Bug {
+        name: "blocked",
+        what: "the signal is not unblocked",
+        file: "crates/watchdog/src/os/linux.rs",
+        find: "unsafe { libc::pthread_sigmask(libc::SIG_UNBLOCK, &set, ptr::null_mut()) };",
+        replace: "let _ = &set;",
+        check: Check::Engine(Engine::Lua54, "threads", "a_thread_that_blocks"),
+    },
+    Bug {
+        name: "busy",
+        what: "the signal handler reads the set of coroutines while it is changed",
+        file: "crates/leash/src/coroutines.rs",
+        find: "self.busy.set(true);",
+        replace: "",
+        check: Check::Unit(Engine::Lua54, "a_handler_in_the_middle"),
+    },
+    Bug {
+        name: "resend-stepped",
+        what: "a request is not sent again, and an instruction that overwrites what the handler has set loses it",
+        file: "crates/leash/src/record.rs",
+        find: "self.tell_if_stuck(now, reason.unwrap_or(Reason::Memory));\n        now.after(pause).min(next)",
+        replace: "self.tell_if_stuck(now, reason.unwrap_or(Reason::Memory));\n        let _ = pause;\n        next",
+        check: Check::Step(Engine::Lua54, "sethook"),
+    },
+    Bug {
+        name: "bit",
+        what: "LuaJIT: the bit 0x80 is not taken away",
+        file: "crates/leash/src/jit.rs",
+        find: "unsafe { mask.write_volatile(was & !PROFILE) };",
+        replace: "unsafe { mask.write_volatile(was) };",
+        check: Check::Engine(Engine::Luajit, "jit", "the_bit_does_not_stay"),
+    },
+    Bug {
+        name: "sweep",
+        what: "LuaJIT: nobody looks for a bit 0x80 that comes back",
+        file: "crates/leash/src/jit.rs",
+        find: "        state.record().sweep();\n",
+        replace: "",
+        check: Check::Engine(Engine::Luajit, "jit", "the_bit_does_not_stay"),
+    },
+    Bug {
+        name: "guards",
+        what: "LuaJIT: compiled code has no guards",
+        file: "crates/leash/src/jit.rs",
+        find: "unsafe { profiler::start(state.main.get(), c\"l\", nothing, ptr::null_mut()) };",
+        replace: "",
+        check: Check::Engine(Engine::Luajit, "jit", "every_loop_is_stopped_by_a_deadline"),
+    },
+    Bug {
+        name: "recorder",
+        what: "LuaJIT: compiled code is thrown away while a recording is being given up",
+        file: "crates/leash/src/compiler.rs",
+        find: "crate::recorder::settle(self, l);",
+        replace: "",
+        check: Check::Engine(Engine::Luajit, "jit", "the_compiler_is_switched_off"),
+    },
+    Bug {
+        name: "trace",
+        what: "LuaJIT: a traceback is taken of a stack that compiled code does not keep",
+        file: "crates/leash/src/hook.rs",
+        find: "if cfg!(feature = \"luajit\") && !state.interpreted.get() {",
+        replace: "if cfg!(feature = \"luajit\") && state.closing.get() {",
+        check: Check::Engine(
+            Engine::Luajit,
+            "hostile",
+            "memory_that_runs_out_in_compiled",
+        ),
+    },
+    Bug {
+        name: "interned",
+        what: "LuaJIT: Lua is called without protection while memory is short",
+        file: "crates/leash/src/recorder.rs",
+        find: "if !state.can_settle.get() {",
+        replace: "if state.closing.get() {",
+        check: Check::Engine(Engine::Luajit, "faults", "an_attach_that_is_refused"),
+    },
+];
