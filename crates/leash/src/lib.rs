@@ -12,10 +12,13 @@
 //! in [`sys`], and nowhere else.
 
 mod alloc;
+mod asleep;
 mod boundary;
 mod call;
 mod compiler;
 mod coroutines;
+mod counted;
+mod glue;
 mod guest;
 mod home;
 mod hook;
@@ -49,6 +52,7 @@ mod userhook;
 mod vm;
 mod watch;
 
+pub use call::Ended;
 pub use guest::{Guest, InterruptFn};
 pub use hook::is_our_hook;
 pub use jit::Jit;

@@ -1,0 +1,141 @@
+//! `leash.call` on LuaJIT: Lua code between two C functions, with LuaJIT's own `pcall`, which can be yielded across. What that asks of the engine
+//! is told in `leash`'s `glue.rs`.
+//!
+//! `begin` never raises where wrong arguments are to blame, but returns nothing: an error that is raised from there would name this code as the caller. `refuse`,
+//! which is called in the end, stands where the glue stood, and does.
+//!
+//! If the host has replaced `pcall` by a function of its own before this module was loaded, there is no way to yield: then `leash.call` is a C function.
+
+use super::{across, push_closure, push_hook, stopped};
+use crate::attach::{attached, guest};
+use crate::limits;
+use leash::sys::{self, lua_State};
+use std::ffi::{CStr, c_int, c_void};
+
+/// Called with the functions that it needs. The values `f`, `m` and `c` are the user's hook; or `f` is a message.
+const GLUE: &CStr = c"local begin, finish, refuse, pcall = ...
+return function(limits, ...)
+  local call, f, m, c = begin(limits, ...)
+  if call then return finish(call, f, m, c, pcall(...)) end
+  return refuse(f, limits, ...)
+end";
+
+/// Its address is the key of the glue in the registry.
+static KEY: u8 = 0;
+
+fn key() -> *const c_void {
+    (&raw const KEY).cast()
+}
+
+/// Pushes the function.
+///
+/// # Safety
+/// In a C function, with some free slots. May raise.
+pub unsafe fn push(l: *mut lua_State) {
+    // SAFETY: by the caller. Fields are read without metamethods.
+    unsafe {
+        if sys::lua_rawgetp(l, sys::LUA_REGISTRYINDEX, key()) == sys::LUA_TFUNCTION {
+            return;
+        }
+        sys::lua_settop(l, -2);
+        sys::lua_pushstring(l, c"pcall".as_ptr());
+        sys::lua_rawget(l, sys::LUA_GLOBALSINDEX);
+        let stock = sys::lua_iscfunction(l, -1) != 0;
+        let Some(guest) = attached(l).filter(|_| stock) else {
+            sys::lua_settop(l, -2);
+            across::push(l);
+            return;
+        };
+        let pcall = sys::lua_gettop(l);
+        if sys::luaL_loadbuffer(l, GLUE.as_ptr(), GLUE.to_bytes().len(), c"=leash".as_ptr()) != 0 {
+            sys::lua_error(l);
+        }
+        push_closure(l, begin);
+        push_closure(l, finish);
+        let (begin, finish) = (sys::lua_topointer(l, -2), sys::lua_topointer(l, -1));
+        push_closure(l, refuse);
+        sys::lua_pushvalue(l, pcall);
+        let stock = sys::lua_topointer(l, -1);
+        sys::lua_call(l, 4, 1);
+        sys::lua_remove(l, pcall);
+        guest.set_glue([sys::lua_topointer(l, -1), begin, finish, stock]);
+        sys::lua_pushvalue(l, -1);
+        sys::lua_rawsetp(l, sys::LUA_REGISTRYINDEX, key());
+    }
+}
+
+/// `begin(limits, f, ...)`: the number of the call, and the user's hook if there is one; or nil and a message; or nothing, if the arguments are wrong.
+unsafe extern "C-unwind" fn begin(l: *mut lua_State) -> c_int {
+    // SAFETY: a C function called by Lua, with the stack it is promised.
+    unsafe {
+        let Some(limits) = limits::get(l, 1) else {
+            return 0;
+        };
+        let nargs = sys::lua_gettop(l);
+        let Some(guest) = attached(l).filter(|_| nargs > 1) else {
+            return 0;
+        };
+        // The glue needs room for a copy of the arguments, and must not fail for want of it once the call has begun.
+        sys::luaL_checkstack(l, nargs + 40, std::ptr::null());
+        let kept = if guest.hook(l).0.is_some() {
+            push_hook(l)
+        } else {
+            0
+        };
+        match guest.begin(l, &limits, guest.may_suspend(l), kept) {
+            Ok(serial) => {
+                sys::lua_pushinteger(l, serial as _);
+                sys::lua_insert(l, -1 - kept);
+                1 + kept
+            }
+            Err(message) => {
+                sys::lua_pushnil(l);
+                sys::lua_pushstring(l, message.as_ptr());
+                2
+            }
+        }
+    }
+}
+
+/// `finish(call, f, m, c, pcall(...))`: what `leash.call` returns.
+unsafe extern "C-unwind" fn finish(l: *mut lua_State) -> c_int {
+    const HOOK: c_int = 2;
+    const OK: c_int = 5;
+    // SAFETY: as `begin`. What the engine returns is consumed by `stopped`.
+    unsafe {
+        let guest = guest(l);
+        let serial = sys::lua_tointeger(l, 1) as c_int;
+        let status = if sys::lua_toboolean(l, OK) != 0 {
+            sys::LUA_OK
+        } else {
+            sys::LUA_ERRRUN
+        };
+        let mut ended = guest.end(l, serial, status);
+        let Some(stop) = ended.stop.take() else {
+            return sys::lua_gettop(l) - OK + 1;
+        };
+        sys::lua_settop(l, OK);
+        stopped(l, guest, stop, &ended, (ended.note != 0).then_some(HOOK));
+        sys::lua_pushboolean(l, 0);
+        sys::lua_replace(l, OK);
+    }
+    2
+}
+
+/// `refuse(message, limits, f, ...)`: false and the message, or the error that says what is wrong.
+unsafe extern "C-unwind" fn refuse(l: *mut lua_State) -> c_int {
+    // SAFETY: as `begin`.
+    unsafe {
+        if sys::lua_type(l, 1) == sys::LUA_TSTRING {
+            sys::lua_settop(l, 1);
+            sys::lua_pushboolean(l, 0);
+            sys::lua_insert(l, 1);
+            return 2;
+        }
+        sys::lua_remove(l, 1);
+        limits::check(l, 1);
+        sys::luaL_checkany(l, 2);
+        guest(l);
+        sys::luaL_error(l, c"the call cannot begin".as_ptr())
+    }
+}
