@@ -15,7 +15,7 @@ use std::ffi::{CStr, c_int, c_void};
 /// Called with the functions that it needs. The values `f`, `m` and `c` are the user's hook; or `f` is a message.
 const GLUE: &CStr = c"local begin, finish, refuse, pcall = ...
 return function(limits, ...)
-  local call, f, m, c = begin(limits, ...)
+  local call, f, m, c = begin(limits, (...))
   if call then return finish(call, f, m, c, pcall(...)) end
   return refuse(f, limits, ...)
 end";
@@ -64,19 +64,20 @@ pub unsafe fn push(l: *mut lua_State) {
     }
 }
 
-/// `begin(limits, f, ...)`: the number of the call, and the user's hook if there is one; or nil and a message; or nothing, if the arguments are wrong.
+/// `begin(limits, f)`: the number of the call, and the user's hook if there is one; or nil and a message; or nothing, if the arguments are wrong.
+/// (Arguments of `f` are not among its own: each copy of them takes room, and LuaJIT has room for 65,500 values.)
 unsafe extern "C-unwind" fn begin(l: *mut lua_State) -> c_int {
     // SAFETY: a C function called by Lua, with the stack it is promised.
     unsafe {
         let Some(limits) = limits::get(l, 1) else {
             return 0;
         };
-        let nargs = sys::lua_gettop(l);
-        let Some(guest) = attached(l).filter(|_| nargs > 1) else {
+        let nothing = sys::lua_type(l, 2) == sys::LUA_TNIL;
+        let Some(guest) = attached(l).filter(|_| !nothing) else {
             return 0;
         };
-        // The glue needs room for a copy of the arguments, and must not fail for want of it once the call has begun.
-        sys::luaL_checkstack(l, nargs + 40, std::ptr::null());
+        // The glue should not fail for want of room once the call has begun. (If it does, see the engine's `glue.rs`.)
+        sys::luaL_checkstack(l, 40, std::ptr::null());
         let kept = if guest.hook(l).0.is_some() {
             push_hook(l)
         } else {
@@ -133,9 +134,14 @@ unsafe extern "C-unwind" fn refuse(l: *mut lua_State) -> c_int {
             return 2;
         }
         sys::lua_remove(l, 1);
+        if sys::lua_gettop(l) == 1 && sys::lua_type(l, 1) == sys::LUA_TNIL {
+            sys::lua_settop(l, 0); // the glue cannot tell nil from nothing
+        }
         limits::check(l, 1);
         sys::luaL_checkany(l, 2);
         guest(l);
-        sys::luaL_error(l, c"the call cannot begin".as_ptr())
+        sys::lua_pushboolean(l, 0);
+        sys::lua_pushstring(l, c"attempt to call a nil value".as_ptr());
+        2
     }
 }
