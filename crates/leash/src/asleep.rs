@@ -84,7 +84,7 @@ impl State {
     /// Whether no call is in force.
     pub fn is_quiet(&self) -> bool {
         let mut quiet = true;
-        self.for_each_scope(|s| quiet &= s.is_abandoned());
+        self.for_each_scope(|s| quiet &= s.is_abandoned(self));
         quiet
     }
 
@@ -181,7 +181,7 @@ impl State {
                 if s.is_timed_only() {
                     self.park(s);
                 }
-            } else if s.is_abandoned() {
+            } else if s.is_abandoned(self) {
                 self.remove(s);
                 self.scopes.give_back(s);
                 dropped = true;
@@ -238,7 +238,7 @@ impl State {
         }
         let mut until = Ticks::NEVER;
         for_each(&self.parked, |s| {
-            if s.is_abandoned() {
+            if s.is_abandoned(self) {
                 self.remove(s);
                 self.scopes.give_back(s);
             } else if !s.is_asleep() {

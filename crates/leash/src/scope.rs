@@ -173,12 +173,16 @@ impl Scope {
     ///
     /// A coroutine in which a function has made the call runs, is suspended, or waits for one that it has resumed: it has a frame. One that has been
     /// closed, or has closed itself, has none. (Its host could use it again: then it looks as if the call were still open, until it ends the next time.)
-    pub fn is_abandoned(&self) -> bool {
+    /// One that has died keeps its frames, and has another status; as it has on LuaJIT while a message handler runs.
+    pub fn is_abandoned(&self, state: &State) -> bool {
         // SAFETY: as in `is_asleep`.
         self.can_vanish
             && unsafe {
-                let status = sys::lua_status(self.l);
-                status != sys::LUA_YIELD && (status != sys::LUA_OK || !has_frame(self.l))
+                match sys::lua_status(self.l) {
+                    sys::LUA_YIELD => false,
+                    sys::LUA_OK => !has_frame(self.l),
+                    _ => state.layout.get().jump_of(self.l).is_none_or(|j| j == 0),
+                }
             }
     }
 }
