@@ -338,3 +338,6 @@ impl State {
         (sys::HOOK_PER_COROUTINE || self.coroutines.insert(l)) && self.entry(l).is_some()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,9 +4,16 @@
 //! calls a C function, which opens the scope, then the stock `pcall`, then a C function that closes it:
 //!
 //! ```lua
-//! local call = begin(limits, ...)
-//! return finish(call, pcall(...))
+//! local begin, finish, refuse, pcall = ...
+//! return function(limits, ...)
+//!   local call, f, m, c = begin(limits, (...))
+//!   if call then return finish(call, f, m, c, pcall(...)) end
+//!   return refuse(f, limits, ...)
+//! end
 //! ```
+//!
+//! `call` is the number that [`Guest::begin`] gives; `f`, `m` and `c` are for whoever makes the functions. `begin` returns no number where there can be no call,
+//! and need not raise an error itself, which would name this code as the caller: `refuse` stands where the glue stood.
 //!
 //! What could go wrong is what happens between these calls.
 //!
@@ -18,16 +25,74 @@
 //! - **The glue is collected**, and another function gets its address: that would be out of reach. The module keeps it, and it is let pass
 //!   only so often in a row.
 
+use crate::guest::Guest;
 use crate::scope::Scope;
 use crate::state::State;
 use crate::sys::{self, lua_Debug, lua_State};
 use std::cell::Cell;
-use std::ffi::c_void;
+use std::ffi::{CStr, c_void};
 
 /// So many instructions and calls of the glue are let pass in a row. It has about twenty.
 const MOST: u32 = 1000;
 
-/// The functions that make up the boundary.
+/// See the module's header.
+const TEXT: &CStr = c"local begin, finish, refuse, pcall = ...
+return function(limits, ...)
+  local call, f, m, c = begin(limits, (...))
+  if call then return finish(call, f, m, c, pcall(...)) end
+  return refuse(f, limits, ...)
+end";
+
+/// Its address is the key of the glue in the registry.
+static KEY: u8 = 0;
+
+impl Guest {
+    /// LuaJIT: makes the three functions on top of the stack, which are C functions, into a function that calls what it is given with limits; see the
+    /// header of `glue.rs`. If the state has one already, it is that. False if there can be none, since somebody has replaced `pcall`; then the
+    /// three are gone and nothing is there.
+    ///
+    /// # Safety
+    /// In a C function of this state, with some free slots. May raise.
+    pub unsafe fn glue(&self, l: *mut lua_State) -> bool {
+        let key: *mut c_void = (&raw const KEY).cast_mut().cast();
+        // SAFETY: by the caller. Fields are read without metamethods. What is made is kept in the registry, so it is never collected.
+        unsafe {
+            let begin = sys::lua_gettop(l) - 2;
+            sys::lua_pushlightuserdata(l, key);
+            sys::lua_rawget(l, sys::LUA_REGISTRYINDEX);
+            if sys::lua_type(l, -1) == sys::LUA_TFUNCTION {
+                sys::lua_replace(l, begin);
+                sys::lua_settop(l, begin);
+                return true;
+            }
+            sys::lua_settop(l, -2);
+            let text = TEXT.to_bytes();
+            if sys::luaL_loadbuffer(l, text.as_ptr().cast(), text.len(), c"=leash".as_ptr()) != 0 {
+                sys::lua_error(l);
+            }
+            sys::lua_insert(l, begin);
+            sys::lua_getglobal(l, c"pcall".as_ptr());
+            if sys::lua_iscfunction(l, -1) == 0 {
+                sys::lua_settop(l, begin - 1);
+                return false;
+            }
+            let [first, second, pcall] =
+                [begin + 1, begin + 2, -1].map(|i| sys::lua_topointer(l, i) as usize);
+            sys::lua_call(l, 4, 1);
+            let made = sys::lua_topointer(l, -1) as usize;
+            sys::lua_pushlightuserdata(l, key);
+            sys::lua_pushvalue(l, -2);
+            sys::lua_rawset(l, sys::LUA_REGISTRYINDEX);
+            self.state()
+                .glue
+                .functions
+                .set([made, first, second, pcall]);
+        }
+        true
+    }
+}
+
+/// The functions that make up the boundary. The first is the one whose frame is on the stack while a call is open.
 #[derive(Default)]
 pub struct Glue {
     functions: Cell<[usize; 4]>,
@@ -35,11 +100,6 @@ pub struct Glue {
 }
 
 impl Glue {
-    /// The first is the one whose frame is on the stack while a call is open.
-    pub fn set(&self, functions: [*const c_void; 4]) {
-        self.functions.set(functions.map(|f| f as usize));
-    }
-
     /// Whether calls of the module go through it.
     pub fn is_there(&self) -> bool {
         self.functions.get()[0] != 0

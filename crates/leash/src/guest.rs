@@ -7,12 +7,12 @@
 use crate::call::Ended;
 use crate::coroutines::SavedHook;
 use crate::jit::Jit;
-use crate::limits::{Limits, Reason};
+use crate::limits::{Limits, Reason, Stop};
 use crate::state::State;
 use crate::sys::{self, lua_State};
 use crate::vm::{AttachError, Handle, attach_state, pop_message};
 use crate::{hook, sentinel, target, userhook};
-use std::ffi::{CStr, c_int, c_void};
+use std::ffi::{CStr, c_int};
 use std::ptr::NonNull;
 
 /// Called in the hook of an interrupted coroutine: with the coroutine that runs, and the one that was interrupted. They differ on LuaJIT
@@ -131,6 +131,26 @@ impl Guest {
         self.state().jit.get()
     }
 
+    /// `lua_pcall` with limits, as [`Vm::call`](crate::Vm::call). What runs inside cannot yield across it; for that there are
+    /// [`begin`](Guest::begin) and [`end`](Guest::end).
+    ///
+    /// If the report says that an enclosing call has to end ([`Stop::enclosing`]), drop it and [`unwind`](Guest::unwind).
+    ///
+    /// # Safety
+    /// As `lua_pcall`. `l` is a coroutine of this state, and runs on this thread. Nothing that owns anything is alive in the frames between
+    /// here and Lua: on 5.5 the coroutine may close itself inside, and this call does not return then.
+    pub unsafe fn call(
+        &self,
+        l: *mut lua_State,
+        nargs: c_int,
+        nresults: c_int,
+        msgh: c_int,
+        limits: &Limits,
+    ) -> Result<c_int, Box<Stop>> {
+        // SAFETY: by the caller.
+        unsafe { self.state().call(l, nargs, nresults, msgh, limits) }
+    }
+
     /// Whether `l` may yield inside a call with limits: not the main state, and not on 5.1.
     ///
     /// # Safety
@@ -167,19 +187,13 @@ impl Guest {
 
     /// Ends a call with limits, after its protected call has returned with `status`: says what has stopped it, if anything. The stack is as it was.
     ///
-    /// If the report says that an enclosing call has to end ([`Stop::enclosing`](crate::Stop::enclosing)), drop it and [`unwind`](Guest::unwind).
+    /// If the report says that an enclosing call has to end ([`Stop::enclosing`]), drop it and [`unwind`](Guest::unwind).
     ///
     /// # Safety
     /// As [`begin`](Guest::begin), whose number `serial` is; an error of the protected call is on top of the stack.
     pub unsafe fn end(&self, l: *mut lua_State, serial: c_int, status: c_int) -> Ended {
         // SAFETY: by the caller.
         unsafe { self.state().end_by_serial(l, serial, status) }
-    }
-
-    /// LuaJIT: the functions that make up the boundary of calls with limits, which runs Lua code: no stop hits them ([`crate::glue`]). The first
-    /// is the one whose frame is on the stack while a call is open. They must never be collected.
-    pub fn set_glue(&self, functions: [*const c_void; 4]) {
-        self.state().glue.set(functions);
     }
 
     /// The hook that the user has set in `l`, its mask and its count.

@@ -1,8 +1,5 @@
-//! `leash.call` on LuaJIT: Lua code between two C functions, with LuaJIT's own `pcall`, which can be yielded across. What that asks of the engine
-//! is told in `leash`'s `glue.rs`.
-//!
-//! `begin` never raises where wrong arguments are to blame, but returns nothing: an error that is raised from there would name this code as the caller. `refuse`,
-//! which is called in the end, stands where the glue stood, and does.
+//! `leash.call` on LuaJIT: Lua code between two C functions, with LuaJIT's own `pcall`, which can be yielded across. The code, and what it asks of the
+//! engine, is in `leash`'s `glue.rs`; here are the functions that it calls.
 //!
 //! If the host has replaced `pcall` by a function of its own before this module was loaded, there is no way to yield: then `leash.call` is a C function.
 
@@ -10,57 +7,24 @@ use super::{across, push_closure, push_hook, stopped};
 use crate::attach::{attached, guest};
 use crate::limits;
 use leash::sys::{self, lua_State};
-use std::ffi::{CStr, c_int, c_void};
-
-/// Called with the functions that it needs. The values `f`, `m` and `c` are the user's hook; or `f` is a message.
-const GLUE: &CStr = c"local begin, finish, refuse, pcall = ...
-return function(limits, ...)
-  local call, f, m, c = begin(limits, (...))
-  if call then return finish(call, f, m, c, pcall(...)) end
-  return refuse(f, limits, ...)
-end";
-
-/// Its address is the key of the glue in the registry.
-static KEY: u8 = 0;
-
-fn key() -> *const c_void {
-    (&raw const KEY).cast()
-}
+use std::ffi::c_int;
 
 /// Pushes the function.
 ///
 /// # Safety
 /// In a C function, with some free slots. May raise.
 pub unsafe fn push(l: *mut lua_State) {
-    // SAFETY: by the caller. Fields are read without metamethods.
+    // SAFETY: by the caller.
     unsafe {
-        if sys::lua_rawgetp(l, sys::LUA_REGISTRYINDEX, key()) == sys::LUA_TFUNCTION {
-            return;
+        if let Some(guest) = attached(l) {
+            push_closure(l, begin);
+            push_closure(l, finish);
+            push_closure(l, refuse);
+            if guest.glue(l) {
+                return;
+            }
         }
-        sys::lua_settop(l, -2);
-        sys::lua_pushstring(l, c"pcall".as_ptr());
-        sys::lua_rawget(l, sys::LUA_GLOBALSINDEX);
-        let stock = sys::lua_iscfunction(l, -1) != 0;
-        let Some(guest) = attached(l).filter(|_| stock) else {
-            sys::lua_settop(l, -2);
-            across::push(l);
-            return;
-        };
-        let pcall = sys::lua_gettop(l);
-        if sys::luaL_loadbuffer(l, GLUE.as_ptr(), GLUE.to_bytes().len(), c"=leash".as_ptr()) != 0 {
-            sys::lua_error(l);
-        }
-        push_closure(l, begin);
-        push_closure(l, finish);
-        let (begin, finish) = (sys::lua_topointer(l, -2), sys::lua_topointer(l, -1));
-        push_closure(l, refuse);
-        sys::lua_pushvalue(l, pcall);
-        let stock = sys::lua_topointer(l, -1);
-        sys::lua_call(l, 4, 1);
-        sys::lua_remove(l, pcall);
-        guest.set_glue([sys::lua_topointer(l, -1), begin, finish, stock]);
-        sys::lua_pushvalue(l, -1);
-        sys::lua_rawsetp(l, sys::LUA_REGISTRYINDEX, key());
+        across::push(l);
     }
 }
 
