@@ -36,6 +36,20 @@ if check.engine == "lua51" then
   return
 end
 
+-- A coroutine that is suspended in leash.call(limits, f), at the beginning of f. (On a busy machine the limit may be reached before it yields.)
+local function begin(limits, f)
+  while true do
+    local co = create(function()
+      return leash.call(limits, function()
+        yield "begun"
+        return f()
+      end)
+    end)
+    local _, what = resume(co)
+    if what == "begun" then return co end
+  end
+end
+
 -- As pcall --------------------------------------------------------------------------------------------------------------------
 
 clean_test("values go both ways", function()
@@ -149,12 +163,9 @@ end)
 -- Timeouts --------------------------------------------------------------------------------------------------------------------
 
 clean_test("a timeout is wall time: running", function()
-  local co = create(function()
-    yield(leash.call(SHORT, function() yield() spin() end))
-  end)
-  resume(co)
+  local co = begin(SHORT, spin)
   stopped("timeout", select(2, resume(co)))
-  equal(status(co), "suspended")
+  equal(status(co), "dead")
 end)
 
 -- LuaJIT sees a coroutine that is resumed when it is too late only when it looks, and it looks every now and then.
@@ -168,29 +179,20 @@ end
 
 clean_test("reached while suspended: nobody else is stopped, it is when it is resumed", function()
   for _, limits in ipairs { { timeout = SHORT }, { timeout = SHORT, memory = 2 ^ 30 }, { timeout = SHORT, instructions = 1e12, cpu = LONG } } do
-    local co = create(function()
-      yield(leash.call(limits, function()
-        yield()
-        while true do pcall(spin) end
-      end))
-      return "goes on"
+    local co = begin(limits, function()
+      while true do pcall(spin) end
     end)
-    resume(co)
     wait(3 * SHORT)
     equal(leash.call(LONG, wait, 3 * SHORT), true)
     local err = stopped("timeout", select(2, resume(co)))
     ok(err.elapsed >= SHORT and err.elapsed < 10)
-    equal(select(2, resume(co)), "goes on")
   end
 end)
 
 clean_test("reached while suspended, and resumed for a moment at a time", function()
-  local co = create(function()
-    yield(leash.call(SHORT, function()
-      while true do pcall(yield, "again") end
-    end))
+  local co = begin(SHORT, function()
+    while true do pcall(yield, "again") end
   end)
-  resume(co)
   wait(2 * SHORT)
   local fine, inner, err = resume_late(co)
   equal(fine, true)
@@ -198,7 +200,10 @@ clean_test("reached while suspended, and resumed for a moment at a time", functi
 end)
 
 clean_test("reached while suspended: f that returns at once does not save itself", function()
-  local co = create(function() return leash.call(SHORT, yield) end)
+  local co = begin(SHORT, function() end)
+  wait(2 * SHORT)
+  stopped("timeout", select(2, resume(co)))
+  co = create(function() return leash.call(SHORT, yield) end)
   resume(co)
   wait(2 * SHORT)
   stopped("timeout", select(2, resume(co)))
@@ -233,10 +238,7 @@ clean_test("a call around the resume ends everything in the coroutine, calls of 
 end)
 
 clean_test("the call of a coroutine ends it, and not the call around the resume", function()
-  local co = create(function()
-    return leash.call(SHORT, function() yield() spin() end)
-  end)
-  resume(co)
+  local co = begin(SHORT, spin)
   local fine, resumed, inner, err = leash.call(LONG, resume, co)
   equal(fine, true)
   equal(resumed, true)
@@ -300,8 +302,7 @@ end)
 clean_test("an unrelated coroutine that is due does not stop what runs, and is not saved by it", function()
   local late = {}
   for i = 1, 20 do
-    late[i] = create(function() return leash.call(SHORT, function() yield() spin() end) end)
-    resume(late[i])
+    late[i] = begin(SHORT, spin)
   end
   local n = 0
   equal(leash.call(LONG, function()
@@ -390,14 +391,15 @@ end)
 
 clean_test("memory: a loop that yields all the time does not grow for ever", function()
   local t = {}
-  local co = create(function()
-    return leash.call({ memory = 2 ^ 20 }, function()
-      while true do
-        for _ = 1, 20 do t[#t + 1] = { #t } end
-        yield "again"
-      end
-    end)
-  end)
+  local function grow()
+    while true do
+      for _ = 1, 20 do t[#t + 1] = { #t } end
+      yield "again"
+    end
+  end
+  -- Debian's LuaJIT of 2022 crashes when memory is refused to compiled code in a coroutine that yields (also in a call around its resume).
+  if jit then jit.off(grow) end
+  local co = create(function() return leash.call({ memory = 2 ^ 20 }, grow) end)
   local before = collectgarbage "count"
   local fine, inner, err = resume_late(co)
   equal(fine, true)
@@ -456,8 +458,7 @@ end)
 clean_test("ten thousand suspended calls at once", function()
   local all = {}
   for i = 1, 10000 do
-    all[i] = create(function() return leash.call(i % 2 == 0 and 0.01 or LONG, function() yield() return i, work(1000) end) end)
-    resume(all[i])
+    all[i] = begin(i % 2 == 0 and 0.01 or LONG, function() return i, work(1000) end)
   end
   wait(2 * SHORT)
   local start = os.clock()
@@ -534,10 +535,10 @@ clean_test("several states on several threads", function()
       local stops = 0
       for _ = 1, n do
         local co = coroutine.create(function()
-          return leash.call(0.005, function() coroutine.yield() while true do pcall(error) end end)
+          return leash.call(0.005, function() coroutine.yield "begun" while true do pcall(error) end end)
         end)
-        coroutine.resume(co)
         local _, fine, err = coroutine.resume(co)
+        if fine == "begun" then _, fine, err = coroutine.resume(co) end
         if not fine and leash.reason(err) == "timeout" then stops = stops + 1 end
       end
       return stops
