@@ -18,7 +18,7 @@ pub use across::push;
 #[cfg(feature = "luajit")]
 pub use glue::push;
 
-use crate::stop;
+use crate::{attach, stop};
 use leash::sys::{self, lua_CFunction, lua_State};
 use leash::{Ended, Guest, Stop};
 use std::ffi::c_int;
@@ -48,6 +48,16 @@ unsafe fn push_closure(l: *mut lua_State, f: lua_CFunction) {
 const BUILD: c_int = 1;
 const GETHOOK: c_int = 2;
 const SETHOOK: c_int = 3;
+
+/// The state of `l`, in which a call has begun: so it is attached, and on this thread.
+///
+/// # Safety
+/// In a C function that Lua has called.
+#[inline]
+unsafe fn entered(l: *mut lua_State) -> Guest {
+    // SAFETY: by the caller.
+    unsafe { Guest::of(l).unwrap_or_else(|| attach::guest(l)) }
+}
 
 /// Pushes what `debug.gethook` returns; returns how many values that are. None if the hook is no function of Lua's.
 ///

@@ -13,7 +13,7 @@
 //!
 //! Where the calling coroutine cannot yield (a metamethod, a comparison of `table.sort`), `lua_pcallk` is a plain `lua_pcall`.
 
-use super::{push_closure, push_hook, stopped};
+use super::{entered, push_closure, push_hook, stopped};
 use crate::attach::guest;
 use crate::limits;
 use leash::sys::{self, Continuation, lua_State};
@@ -68,7 +68,7 @@ impl Continuation for End {
     unsafe fn go_on(l: *mut lua_State, status: c_int, serial: c_int) -> c_int {
         // SAFETY: in `call`, or where it was; what the engine returns is consumed by `stopped`.
         unsafe {
-            let guest = guest(l);
+            let guest = entered(l);
             let mut ended = guest.end(l, serial, status);
             let kept = ended.note;
             if let Some(stop) = ended.stop.take() {

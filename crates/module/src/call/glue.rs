@@ -3,7 +3,7 @@
 //!
 //! If the host has replaced `pcall` by a function of its own before this module was loaded, there is no way to yield: then `leash.call` is a C function.
 
-use super::{across, push_closure, push_hook, stopped};
+use super::{across, entered, push_closure, push_hook, stopped};
 use crate::attach::{attached, guest};
 use crate::limits;
 use leash::sys::{self, lua_State};
@@ -68,7 +68,7 @@ unsafe extern "C-unwind" fn finish(l: *mut lua_State) -> c_int {
     const OK: c_int = 5;
     // SAFETY: as `begin`. What the engine returns is consumed by `stopped`.
     unsafe {
-        let guest = guest(l);
+        let guest = entered(l);
         let serial = sys::lua_tointeger(l, 1) as c_int;
         let status = if sys::lua_toboolean(l, OK) != 0 {
             sys::LUA_OK
