@@ -86,8 +86,9 @@ impl Scope {
         used: usize,
     ) -> Scope {
         let started = Ticks::now();
+        // The first two are of calls that a function has made, so there is a frame.
         // SAFETY: by the caller.
-        let can_vanish = (suspends || glued || sys::CLOSES_ITSELF) && unsafe { has_frame(l) };
+        let can_vanish = suspends || glued || sys::CLOSES_ITSELF && unsafe { has_frame(l) };
         // The CPU clock costs a system call (DESIGN section 4, "Clocks cost"), so it is read only for those who limit it; the
         // report of other stops does without.
         let cpu_started = match limits.cpu {
