@@ -29,6 +29,7 @@ use crate::guest::Guest;
 use crate::scope::Scope;
 use crate::state::State;
 use crate::sys::{self, lua_Debug, lua_State};
+use crate::trace;
 use std::cell::Cell;
 use std::ffi::{CStr, c_void};
 
@@ -92,6 +93,9 @@ impl Guest {
     }
 }
 
+/// So many frames are looked through for that of a call.
+const FARTHEST: usize = 200;
+
 /// The functions that make up the boundary. The first is the one whose frame is on the stack while a call is open.
 #[derive(Default)]
 pub struct Glue {
@@ -147,22 +151,26 @@ impl State {
             place += 1;
             s = scope.below.get();
         }
-        let (mut frames, mut level) = (0, 0);
-        // SAFETY: the coroutine of a scope that is in force runs, or waits for one that it has resumed; its stack may be moved (`debug.getlocal` does that
-        // too). The slot is given back.
-        unsafe {
-            let mut ar: lua_Debug = std::mem::zeroed();
-            while sys::lua_getstack(scope.l, level, &mut ar) != 0
-                && sys::lua_checkstack(scope.l, 1) != 0
-            {
-                frames += usize::from(function(scope.l, &mut ar) == glue);
-                if frames >= place {
-                    return true;
+        let depth = trace::depth(scope.l);
+        let mut frames = 0;
+        // From the outermost frame on, for what is stopped may be a deep recursion; each look walks through all of it.
+        for level in (0..depth).rev().take(FARTHEST) {
+            // SAFETY: the coroutine of a scope that is in force runs, or waits for one that it has resumed; its stack may be moved (`debug.getlocal`
+            // does that too). The slot is given back.
+            unsafe {
+                let mut ar: lua_Debug = std::mem::zeroed();
+                if sys::lua_getstack(scope.l, level, &mut ar) == 0
+                    || sys::lua_checkstack(scope.l, 1) == 0
+                {
+                    break;
                 }
-                level += 1;
+                frames += usize::from(function(scope.l, &mut ar) == glue);
+            }
+            if frames >= place {
+                return true;
             }
         }
-        false
+        usize::try_from(depth).is_ok_and(|depth| depth > FARTHEST) // taken for granted
     }
 }
 
