@@ -24,7 +24,8 @@ leash._VERSION = ""
 ---@field elapsed number # seconds from the beginning of the call to its end
 ---@operator concat(any): string
 
----`pcall` with limits. Lua code that runs inside ends when a limit is reached, whatever it does.
+---`pcall` with limits. Lua code that runs inside ends when a limit is reached, whatever it does. In a coroutine `f` may yield across it (not on 5.1): `timeout`
+---goes on while it is suspended, and stops it when it is next resumed.
 ---@param limits number|leash.limits # a number: `timeout`
 ---@param f function
 ---@param ... any # arguments of `f`

@@ -151,16 +151,6 @@ clean_test("in a coroutine, around which another limit is", function()
   end))
 end)
 
-clean_test("a yield across it is an error so far", function()
-  local co = coroutine.create(function()
-    local fine, message = leash.call(LONG, coroutine.yield, 1)
-    equal(fine, false)
-    contains(message, "attempt to yield across")
-    coroutine.yield "alive"
-  end)
-  equal(select(2, coroutine.resume(co)), "alive")
-end)
-
 clean_test("in metamethods, iterators, comparisons, replacements", function()
   local object = setmetatable({}, {
     __index = function() return select(2, leash.call(SHORT, spin)) end,

@@ -190,20 +190,25 @@ unsafe fn resize(state: &State, block: *mut c_void, osize: usize, nsize: usize) 
 fn forget(state: &State, block: *mut c_void, size: usize) {
     if size == state.coroutine_size.get() {
         let co: *mut lua_State = block.wrapping_byte_add(state.coroutine_offset.get()).cast();
+        state.forget_calls_of(co);
         state.coroutines.remove(co);
         state.forget_watched();
-        state.forget_calls_of(co);
     }
 }
 
 /// Whether the state may grow by `growth` bytes, to resize `block`.
 #[cold]
 fn admit(state: &State, block: *const c_void, growth: usize) -> bool {
-    state.drop_abandoned(); // the limit may be that of a call that is no more
+    state.refresh(); // the limit may be that of a call that is no more, or is asleep
+    let mut limit = usize::MAX;
+    state.for_each_scope(|s| limit = limit.min(s.memory_until));
     // SAFETY: the state is live, on this thread; asking reads a flag.
     let collects = || unsafe { sys::collects_when_refused(state.main.get()) };
-    match state.memory.ask(growth, collects) {
-        Answer::Granted => true,
+    match state.memory.ask(growth, limit, collects) {
+        Answer::Granted => {
+            state.memory.look_again_later(growth, limit);
+            true
+        }
         Answer::GrantedSoft => {
             state.ask_self(CHECK);
             true

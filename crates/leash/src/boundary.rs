@@ -2,38 +2,28 @@
 //!
 //! What must be true: a handler that interrupts any of this finds a whole. So a scope is complete before it is linked; the owner is
 //! stored last on entering, and taken away first on leaving; count hooks that are being set or taken away are marked as such
-//! (`rehooking`). Nested calls re-arm the one alarm of the state for whatever is due first ([`State::publish`]).
+//! (`rehooking`). Each change re-arms the one alarm of the state for whatever is due first ([`State::publish`]). Which calls are in force
+//! is looked up in [`crate::asleep`].
 
 use crate::hook;
 use crate::hookless;
 use crate::jit::{self, Jit};
 use crate::limits::Reason;
-use crate::record::{RECOUNT_STEP, thread_identity};
+use crate::record::{RECOUNT_STEP, SAMPLE_STEP, thread_identity};
 use crate::request::{CHECK, INTERRUPT, KILL, RECOUNT, SWEEP};
-use crate::scope::Scope;
+use crate::scope::{Scope, nanos};
 use crate::state::{COUNT_STEP, State};
-use crate::sys::{self, lua_State};
-use std::ffi::c_int;
+use crate::sys;
 use std::ptr;
 use std::sync::atomic::{Ordering, compiler_fence};
 use std::time::Duration;
 use watchdog::{Ticks, cpu::ThreadClock, poke::Thread};
 
 impl State {
-    /// Calls `f` for each open scope, the innermost first.
-    pub fn for_each_scope(&self, mut f: impl FnMut(&Scope)) {
-        let mut s = self.scope.get();
-        // SAFETY: open scopes stay in place, each linked to the next until null.
-        while let Some(scope) = unsafe { s.as_ref() } {
-            f(scope);
-            s = scope.outer;
-        }
-    }
-
-    /// Opens a scope for code that runs in `l`.
-    pub fn enter(&self, scope: &Scope, l: *mut lua_State) {
+    /// Opens a scope for code that runs in its coroutine.
+    pub fn enter(&self, scope: &Scope) {
         let record = self.record();
-        let outermost = scope.outer.is_null();
+        let outermost = self.scope.get().is_null();
         if outermost {
             jit::unmark(self); // a late delivery
             // Requests were for calls that are over.
@@ -44,20 +34,18 @@ impl State {
             record.settled();
             self.unanswered.set(0);
             self.traceback.borrow_mut().clear();
+            self.shuffles.set(false);
             record
                 .started
                 .store(scope.started.as_nanos(), Ordering::Relaxed);
-            if scope.cpu_until != u64::MAX {
-                self.publish_clock();
-            }
-        } else if scope.cpu_until != u64::MAX {
+        }
+        if scope.cpu_until != u64::MAX {
             self.publish_clock();
         }
         self.memory.begin();
-        self.scope_state.set(l);
         self.rehooking.set(true);
         compiler_fence(Ordering::SeqCst);
-        self.scope.set(scope);
+        self.add(scope);
         if outermost {
             self.pthread.set(thread_identity());
             if self.follows.get() {
@@ -82,34 +70,60 @@ impl State {
         }
         compiler_fence(Ordering::SeqCst);
         self.rehooking.set(false);
+        let limits = &scope.limits;
         if scope.deadline <= scope.started
-            || scope.cpu_until <= nanos(scope.cpu_started)
+            || limits.cpu == Some(Duration::ZERO)
             || scope.budget.get().is_some_and(|n| n <= 0)
         {
             self.ask_self(CHECK); // a limit of zero needs no timer
         }
     }
 
+    /// The clock of the thread that runs this.
     fn publish_clock(&self) {
-        let clock = ThreadClock::current().to_bits();
-        self.record().cpu_clock.store(clock, Ordering::Relaxed);
+        let clock = ThreadClock::current();
+        let clock_was = self
+            .record()
+            .cpu_clock
+            .swap(clock.to_bits(), Ordering::Relaxed);
+        if clock_was != clock.to_bits() || !self.record().sampling.load(Ordering::Relaxed) {
+            self.cpu_sampled.set(clock.read().unwrap_or_default());
+        }
     }
 
-    /// Copies the limits in force to where the timer thread and the allocator look, and arms the alarm.
-    fn publish(&self) {
+    /// Copies the limits in force to where the timer thread and the allocator look, and arms the alarm. Those of calls that are asleep
+    /// are among them, for nobody tells when they wake up: whoever finds that one is reached looks whose it is.
+    pub fn publish(&self) {
         let record = self.record();
-        // SAFETY: the innermost open scope, if any.
-        let scope = unsafe { self.scope.get().as_ref() };
-        let deadline = scope.map_or(Ticks::NEVER, |s| s.earliest);
-        let cpu = scope.map_or(u64::MAX, |s| s.cpu_earliest);
-        self.memory
-            .set_limit(scope.map_or(usize::MAX, |s| s.memory_least));
+        let mut deadline = self.parked_until.get();
+        let (mut cpu, mut memory) = (u64::MAX, usize::MAX);
+        let (mut counting, mut sampling, mut suspends) = (false, false, self.dozing.get());
+        self.for_each_open(|s| {
+            suspends |= s.suspends;
+            if s.hit.get().is_none() || !s.is_asleep() {
+                deadline = deadline.min(s.deadline);
+            }
+            if s.suspends {
+                sampling |= s.cpu_until != u64::MAX;
+            } else {
+                cpu = cpu.min(s.cpu_until);
+            }
+            memory = memory.min(s.memory_until);
+            counting |= s.budget.get().is_some();
+        });
+        self.memory.set_limit(memory);
+        self.scope_state.set(self.newest_caller());
         record
             .deadline
             .store(deadline.as_nanos(), Ordering::Relaxed);
         record.cpu_until.store(cpu, Ordering::Relaxed);
-        record.scoped.store(scope.is_some(), Ordering::Relaxed);
-        if scope.is_none() {
+        let scoped = !self.scope.get().is_null();
+        record.scoped.store(scoped, Ordering::Relaxed);
+        record.counting.store(counting, Ordering::Relaxed);
+        record.sampling.store(sampling, Ordering::Relaxed);
+        record.suspends.store(suspends, Ordering::Relaxed);
+        let poll = record.poll(self.dozing.get());
+        if !scoped && deadline == Ticks::NEVER && poll == Ticks::NEVER {
             let sweeps = record.next_sweep() != Ticks::NEVER;
             if self.follows.get() && (record.request.flags() != 0 || sweeps) {
                 record.arm(Ticks::now()); // a coroutine has been interrupted by its id
@@ -122,12 +136,14 @@ impl State {
             return;
         }
         let mut at = deadline
+            .min(poll)
             .min(record.next_sweep())
             .min(record.watching.next_look());
-        let counting = self.least_budget().is_some();
-        record.counting.store(counting, Ordering::Relaxed);
         if counting {
             at = at.min(Ticks::now().after(RECOUNT_STEP));
+        }
+        if sampling {
+            at = at.min(Ticks::now().after(SAMPLE_STEP));
         }
         if cpu != u64::MAX {
             // A thread gets no more CPU time than time passes, so nothing is due before this.
@@ -141,20 +157,26 @@ impl State {
         }
     }
 
-    /// Closes the innermost scope. True if a stop goes on in a scope around it.
+    /// Closes a scope. True if a stop goes on in a scope around it.
     pub fn leave(&self, scope: &Scope) -> bool {
-        let record = self.record();
-        let outermost = scope.outer.is_null();
         if self.main.get().is_null() {
-            self.scope.set(scope.outer);
+            let record = self.record();
+            self.scope.set(ptr::null());
             record.scoped.store(false, Ordering::Relaxed);
             record.closing.store(false, Ordering::Relaxed);
             record.disarm();
             return false;
         }
-        self.scope.set(scope.outer);
-        let mut goes_on = false;
-        self.for_each_scope(|s| goes_on |= s.hit.get().is_some());
+        self.remove(scope);
+        self.refresh();
+        self.settle()
+    }
+
+    /// A scope has gone: so does what was there for it, unless another one needs it. True if a stop goes on.
+    pub fn settle(&self) -> bool {
+        let record = self.record();
+        let outermost = self.scope.get().is_null();
+        let goes_on = self.is_stopping();
         if !goes_on {
             // First no handler finds a request, then the hooks go.
             self.place.clear_pending();
@@ -195,17 +217,13 @@ impl State {
             hookless::forget(self);
             self.memory.settle();
         }
-        // SAFETY: the scope around this one is open. It may be none.
-        let outer = unsafe { scope.outer.as_ref() };
-        self.scope_state
-            .set(outer.map_or(self.main.get(), |o| o.l.get()));
         self.publish();
         goes_on
     }
 
     /// What has to end now, if anything: the outermost scope that is due.
     pub fn verdict(&self) -> Option<Reason> {
-        self.drop_abandoned();
+        self.refresh();
         let flags = self.record().request.flags();
         if flags & (INTERRUPT | KILL) != 0 {
             let reason = if flags & INTERRUPT != 0 {
@@ -213,23 +231,33 @@ impl State {
             } else {
                 Reason::Kill
             };
-            self.for_each_scope(|s| {
-                if s.outer.is_null() {
-                    s.hit(reason);
-                }
-            });
+            let mut outermost: *const Scope = ptr::null();
+            self.for_each_scope(|s| outermost = s);
+            // SAFETY: an open scope, or null.
+            if let Some(s) = unsafe { outermost.as_ref() } {
+                s.hit(reason);
+            }
         }
         let now = Ticks::now();
+        let changed = self.look_at_asleep(now, flags & CHECK != 0);
         let mut cpu = Duration::ZERO;
-        // SAFETY: the innermost open scope, if any.
-        if unsafe { self.scope.get().as_ref() }.is_some_and(|s| s.cpu_earliest != u64::MAX) {
+        if self.record().cpu_until.load(Ordering::Relaxed) != u64::MAX {
             cpu = ThreadClock::current().read().unwrap_or_default();
         }
-        let mut verdict = None;
+        let (mut verdict, mut changed) = (None, changed);
         self.for_each_scope(|s| {
             s.look(now, cpu);
+            if s.hit.get().is_some() && !self.is_still_there(s) {
+                self.remove(s);
+                self.scopes.give_back(s);
+                changed = true;
+                return;
+            }
             verdict = s.hit.get().or(verdict);
         });
+        if changed {
+            self.publish();
+        }
         verdict
     }
 
@@ -242,43 +270,4 @@ impl State {
             record.arm(Ticks::now()); // asks again until it is answered
         }
     }
-
-    /// The fewest instructions that any open scope has left; none: nobody counts.
-    pub fn least_budget(&self) -> Option<i64> {
-        let mut least = None;
-        self.for_each_scope(|s| {
-            if let Some(n) = s.budget.get() {
-                least = Some(least.map_or(n, |l: i64| l.min(n)));
-            }
-        });
-        least
-    }
-
-    /// Takes `n` instructions from every budget.
-    pub fn charge(&self, n: i64) {
-        self.for_each_scope(|s| {
-            if let Some(left) = s.budget.get() {
-                s.budget.set(Some(left.saturating_sub(n)));
-            }
-        });
-    }
-
-    /// A new coroutine starts a count of its own, of which up to a step is never seen.
-    #[inline]
-    pub fn charge_for_coroutine(&self) {
-        if !self.scope.get().is_null() {
-            self.charge(COUNT_STEP);
-        }
-    }
-
-    /// The next base count for a count hook.
-    pub fn count_step(&self) -> c_int {
-        self.least_budget()
-            .unwrap_or(COUNT_STEP)
-            .clamp(1, COUNT_STEP) as c_int
-    }
-}
-
-fn nanos(d: Duration) -> u64 {
-    u64::try_from(d.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -1,7 +1,7 @@
-//! A call with limits: what [`crate::Vm::call`] and [`crate::Guest::call`] have in common.
+//! A call with limits: what [`crate::Vm::call`] and [`crate::Guest::begin`] have in common.
 //!
-//! `lua_pcall` between two steps: a [scope](crate::scope) is opened, and closed again. Whatever runs inside, an error of the hook
-//! ends it and is caught by this `lua_pcall`, if by no other; then the scope says why. So the status that `lua_pcall` gives matters only if
+//! A protected call between two steps: a [scope](crate::scope) is opened, and closed again. Whatever runs inside, an error of the hook
+//! ends it and is caught by this protected call, if by no other; then the scope says why. So the status that it gives matters only if
 //! no limit was reached. The report is made last, when the call is over and its limits are lifted.
 //!
 //! **A stop that passes.** If it is a call further out that has to end, this one has been unwound on the way, and its report says so
@@ -12,7 +12,8 @@
 //! hook is what it was before the call. (For a guest it is off, and the module sets it again: `debug.sethook` keeps its function
 //! elsewhere, where it may have been replaced.)
 //!
-//! Nothing that owns anything is alive in these frames while Lua runs: 5.5 can jump over them.
+//! Nothing that owns anything is alive in these frames while Lua runs: a yield jumps over them, and on 5.5 `coroutine.close()`. What the end has
+//! to know is in the scope.
 
 use crate::coroutines::SavedHook;
 use crate::limits::{Limits, Reason, Stop};
@@ -21,7 +22,7 @@ use crate::scope::Scope;
 use crate::state::State;
 use crate::sys::{self, lua_State};
 use crate::{hook, raise, userhook};
-use std::ffi::c_int;
+use std::ffi::{CStr, c_int};
 use std::time::Duration;
 use watchdog::{Ticks, cpu::ThreadClock};
 
@@ -29,7 +30,128 @@ use watchdog::{Ticks, cpu::ThreadClock};
 /// script that nests calls for ever would overflow the host's stack.
 const MOST_NESTED: usize = 190;
 
+/// How a call has ended.
+pub struct Ended {
+    /// What stopped it, if anything.
+    pub stop: Option<Box<Stop>>,
+    /// The number that was given to [`Guest::begin`](crate::Guest::begin).
+    pub note: c_int,
+    /// The user's hook when the call began, its mask and its count.
+    pub hook: (Option<sys::Hook>, c_int, c_int),
+}
+
 impl State {
+    /// Opens a scope. See [`crate::Guest::begin`].
+    ///
+    /// # Safety
+    /// `l` belongs to this state and runs on this thread. `suspends` only if [`may_suspend`](State::may_suspend).
+    pub unsafe fn begin(
+        &self,
+        l: *mut lua_State,
+        limits: &Limits,
+        suspends: bool,
+        glued: bool,
+        note: c_int,
+    ) -> Result<&Scope, &'static CStr> {
+        self.refresh();
+        self.is_awake(l);
+        let depth = self.depth_in(l);
+        if depth > MOST_NESTED {
+            return Err(c"C stack overflow (too many nested calls with limits)");
+        }
+        // SAFETY: by the caller.
+        let mut scope = unsafe { Scope::new(limits, l, suspends, glued, self.memory.used.get()) };
+        // SAFETY: by the caller: `l` runs on this thread.
+        if scope.must_be_interpreted(self) && !unsafe { self.interpret_meanwhile(l) } {
+            return Err(
+                c"this call cannot be limited in a finalizer, where LuaJIT's compiler cannot be switched off",
+            );
+        }
+        scope.depth = depth;
+        scope.note = note;
+        // SAFETY: `l` runs on this thread.
+        scope.users = unsafe { userhook::get(self, l) };
+        scope.can_vanish &= self.entry(l).is_some();
+        let serial = self.serial.get() % c_int::MAX + 1;
+        self.serial.set(serial);
+        scope.serial = serial;
+        // SAFETY: stays in place until it is given back.
+        let scope = unsafe { &*self.scopes.put(scope) };
+        self.glue.is_getting_on();
+        self.enter(scope);
+        Ok(scope)
+    }
+
+    /// Closes a scope, after the protected call has returned `status`.
+    ///
+    /// # Safety
+    /// As [`begin`](State::begin). The error object of a status other than 0 is on top of the stack.
+    pub unsafe fn end(&self, scope: &Scope, status: c_int) -> Ended {
+        self.glue.is_getting_on();
+        // SAFETY: by the caller.
+        if unsafe { hook::memory_ran_out(self, scope.l, status) } {
+            // The limit may be that of a call around this one.
+            let mut least = usize::MAX - 1;
+            self.for_each_scope(|s| least = least.min(s.memory_until));
+            self.for_each_scope(|s| {
+                if s.memory_until == least {
+                    s.hit(Reason::Memory);
+                }
+            });
+        }
+        if scope.suspends && scope.deadline <= Ticks::now() {
+            scope.hit(Reason::Timeout); // it may have been reached while it was suspended
+        }
+        let enclosing = self.leave(scope);
+        if enclosing && self.record().request.flags() == 0 {
+            self.ask_self(CHECK); // a limit of a call around this one has been reached, and nobody has been asked yet
+        }
+        let stop = self.report(scope, enclosing);
+        if stop.is_some() && !enclosing {
+            let off = self.belongs_to_lua.get();
+            // SAFETY: its coroutine runs on this thread.
+            unsafe {
+                let users = if off {
+                    SavedHook::default()
+                } else {
+                    scope.users
+                };
+                userhook::set(self, scope.l, users);
+            }
+        }
+        let users = scope.users;
+        let note = scope.note;
+        self.scopes.give_back(scope);
+        Ended {
+            stop,
+            note,
+            hook: (users.hook, users.mask, users.count),
+        }
+    }
+
+    /// Closes the scope of that number, and those that were opened inside it in the same coroutine and have been left without a word.
+    ///
+    /// # Safety
+    /// As [`end`](State::end).
+    pub unsafe fn end_by_serial(&self, l: *mut lua_State, serial: c_int, status: c_int) -> Ended {
+        let Some(scope) = self.find(l, serial) else {
+            return Ended {
+                stop: None,
+                note: 0,
+                hook: (None, 0, 0),
+            };
+        };
+        while let Some(inside) = self.innermost_of(l)
+            && scope.can_vanish
+            && !std::ptr::eq(inside, scope)
+        {
+            self.remove(inside);
+            self.scopes.give_back(inside);
+        }
+        // SAFETY: by the caller.
+        unsafe { self.end(scope, status) }
+    }
+
     /// `lua_pcall` with limits. See [`crate::Vm::call`].
     ///
     /// # Safety
@@ -42,80 +164,39 @@ impl State {
         msgh: c_int,
         limits: &Limits,
     ) -> Result<c_int, Box<Stop>> {
-        self.drop_abandoned();
-        // SAFETY: by the caller. The innermost scope is open while it is linked.
-        let (base, scope) = unsafe {
-            (
-                sys::lua_gettop(l) - nargs - 1,
-                Scope::new(limits, self.scope.get(), l, self.memory.used.get()),
-            )
-        };
-        if scope.depth > MOST_NESTED {
-            // SAFETY: the function and its arguments make place for the message; by the caller, an error may be raised here.
-            unsafe {
-                sys::lua_settop(l, base);
-                sys::lua_pushstring(
-                    l,
-                    c"C stack overflow (too many nested calls with limits)".as_ptr(),
-                );
-            }
-            return Ok(sys::LUA_ERRRUN);
-        }
-        // SAFETY: by the caller: `l` runs on this thread.
-        if scope.must_be_interpreted(self) && !unsafe { self.interpret_meanwhile(l) } {
-            // SAFETY: as above.
-            unsafe {
-                sys::lua_settop(l, base);
-                sys::lua_pushstring(
-                    l,
-                    c"this call cannot be limited in a finalizer, where LuaJIT's compiler cannot be switched off"
-                        .as_ptr(),
-                );
-            }
-            return Ok(sys::LUA_ERRRUN);
-        }
-        // SAFETY: stays in place until the state goes.
-        let scope = unsafe { &*self.scopes.put(scope) };
-        // SAFETY: `l` runs on this thread.
-        let users = unsafe { userhook::get(self, l) };
-        self.enter(scope, l);
-        // SAFETY: by the caller. An error inside is caught here; a stop cannot be caught further in.
-        let status = unsafe { sys::lua_pcall(l, nargs, nresults, msgh) };
-        // SAFETY: just returned.
-        if unsafe { hook::memory_ran_out(self, l, status) } {
-            // The limit may be that of a call around this one.
-            self.for_each_scope(|s| {
-                if s.memory_until == scope.memory_least {
-                    s.hit(Reason::Memory);
-                }
-            });
-        }
-        let enclosing = self.leave(scope);
-        if enclosing && self.record().request.flags() == 0 {
-            self.ask_self(CHECK); // memory has run out for a call around this one, and nobody has been asked yet
-        }
-        let Some(stop) = self.report(scope, limits, enclosing) else {
-            return Ok(status);
-        };
-        // SAFETY: `base` values were there before the function; `l` runs on this thread.
+        // SAFETY: by the caller. An error inside is caught here; a stop cannot be caught further in. The function and its arguments make
+        // place for a message; `base` values were there before.
         unsafe {
-            if !enclosing {
-                let off = self.belongs_to_lua.get();
-                userhook::set(self, l, if off { SavedHook::default() } else { users });
+            let base = sys::lua_gettop(l) - nargs - 1;
+            let scope = match self.begin(l, limits, false, false, 0) {
+                Ok(scope) => scope,
+                Err(message) => {
+                    sys::lua_settop(l, base);
+                    sys::lua_pushstring(l, message.as_ptr());
+                    return Ok(sys::LUA_ERRRUN);
+                }
+            };
+            let status = sys::lua_pcall(l, nargs, nresults, msgh);
+            match self.end(scope, status).stop {
+                None => Ok(status),
+                Some(stop) => {
+                    sys::lua_settop(l, base);
+                    Err(stop)
+                }
             }
-            sys::lua_settop(l, base);
         }
-        Err(stop)
     }
 
     /// The report, if `scope`, which has been left, or one around it was stopped.
-    pub fn report(&self, scope: &Scope, limits: &Limits, enclosing: bool) -> Option<Box<Stop>> {
+    pub fn report(&self, scope: &Scope, enclosing: bool) -> Option<Box<Stop>> {
         let mut reason = scope.hit.get();
         if enclosing {
             self.for_each_scope(|s| reason = s.hit.get().or(reason));
         }
         let reason = reason?;
+        let limits = &scope.limits;
         let cpu = match limits.cpu {
+            Some(_) if scope.suspends => Duration::from_nanos(scope.cpu_used.get()),
             Some(_) => ThreadClock::current()
                 .read()
                 .unwrap_or_default()

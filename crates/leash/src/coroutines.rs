@@ -10,10 +10,11 @@
 //! leaves the set alone, and the next resend finds it whole. Compiler fences keep the stores between the two marks; the
 //! processor needs none, since a signal handler sees its own thread's stores in order.
 //!
-//! An open-addressing table of 40-byte entries, at most three quarters full: 53 to 107 bytes for each coroutine. A list through the
+//! An open-addressing table of 48-byte entries, at most three quarters full: 64 to 128 bytes for each coroutine. A list through the
 //! coroutines themselves would be smaller, but there is no room in them; a `HashMap` would do, but iterating one inside a signal
 //! handler rests on facts about `std` that nobody promises.
 
+use crate::scope::Scope;
 use crate::sys::{self, Hook, lua_State};
 use crate::target::{self, Target};
 use crate::watch::{self, Notes, Word};
@@ -100,6 +101,8 @@ pub struct Entry {
     pub target: Cell<Option<&'static Target>>,
     /// Its watch, or null.
     pub watched: Cell<Word>,
+    /// The innermost call with limits that it has open and that may be suspended, or null.
+    pub calls: Cell<*const Scope>,
 }
 
 impl Default for Entry {
@@ -109,6 +112,7 @@ impl Default for Entry {
             saved: Saved::default(),
             target: Cell::new(None),
             watched: Cell::new(std::ptr::null()),
+            calls: Cell::new(std::ptr::null()),
         }
     }
 }
@@ -210,6 +214,7 @@ impl Coroutines {
             entries[at].saved.set(None);
             entries[at].target.set(None);
             entries[at].watched.set(std::ptr::null());
+            entries[at].calls.set(std::ptr::null());
             entries[at].co.set(co as usize);
             self.live.set(self.live.get() + 1);
             true
@@ -266,6 +271,7 @@ impl Coroutines {
                 new[i].saved.set(e.saved.get());
                 new[i].target.set(e.target.get());
                 new[i].watched.set(e.watched.get());
+                new[i].calls.set(e.calls.get());
                 new[i].co.set(e.co.get());
             }
         }
@@ -424,7 +430,7 @@ mod tests {
         }
         assert!(saved.take().is_some());
         assert!(saved.get().is_none());
-        assert_eq!(size_of::<Entry>(), 40);
+        assert_eq!(size_of::<Entry>(), 48);
     }
 
     #[test]

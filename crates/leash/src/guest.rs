@@ -4,6 +4,7 @@
 //! stays attached until the state is closed, and can never say when that is. So a guest is a reference, its record belongs to
 //! the state, and the allocator frees it when the state's last block is freed (LuaJIT: the [sentinel](crate::sentinel) does).
 
+use crate::call::Ended;
 use crate::coroutines::SavedHook;
 use crate::jit::Jit;
 use crate::limits::{Limits, Reason, Stop};
@@ -11,7 +12,7 @@ use crate::state::State;
 use crate::sys::{self, lua_State};
 use crate::vm::{AttachError, Handle, attach_state, pop_message};
 use crate::{hook, sentinel, target, userhook};
-use std::ffi::c_int;
+use std::ffi::{CStr, c_int};
 use std::ptr::NonNull;
 
 /// Called in the hook of an interrupted coroutine: with the coroutine that runs, and the one that was interrupted. They differ on LuaJIT
@@ -130,7 +131,8 @@ impl Guest {
         self.state().jit.get()
     }
 
-    /// `lua_pcall` with limits, as [`Vm::call`](crate::Vm::call).
+    /// `lua_pcall` with limits, as [`Vm::call`](crate::Vm::call). What runs inside cannot yield across it; for that there are
+    /// [`begin`](Guest::begin) and [`end`](Guest::end).
     ///
     /// If the report says that an enclosing call has to end ([`Stop::enclosing`]), drop it and [`unwind`](Guest::unwind).
     ///
@@ -147,6 +149,51 @@ impl Guest {
     ) -> Result<c_int, Box<Stop>> {
         // SAFETY: by the caller.
         unsafe { self.state().call(l, nargs, nresults, msgh, limits) }
+    }
+
+    /// Whether `l` may yield inside a call with limits: not the main state, and not on 5.1.
+    ///
+    /// # Safety
+    /// `l` is a coroutine of this state, and runs on this thread.
+    pub unsafe fn may_suspend(&self, l: *mut lua_State) -> bool {
+        sys::YIELDS_ACROSS_CALLS && self.state().may_suspend(l)
+    }
+
+    /// Begins a call with limits: what `l` runs from here to [`end`](Guest::end). In between, whoever calls this has to make a protected call, which
+    /// catches all errors, and across which `l` may yield only if `suspends`; `note` is a number for its own use, which comes back at the end.
+    /// Returns a number by which the end finds the call.
+    ///
+    /// Nothing needs to be done for a call that is never ended because its coroutine was closed or collected.
+    ///
+    /// # Errors
+    /// Why there can be no such call: the error message of the call.
+    ///
+    /// # Safety
+    /// `l` is a coroutine of this state, and runs on this thread. `suspends` only if it [may be](Guest::may_suspend).
+    pub unsafe fn begin(
+        &self,
+        l: *mut lua_State,
+        limits: &Limits,
+        suspends: bool,
+        note: c_int,
+    ) -> Result<c_int, &'static CStr> {
+        // SAFETY: by the caller.
+        unsafe {
+            self.state()
+                .begin(l, limits, suspends, self.state().glue.is_there(), note)
+        }
+        .map(|scope| scope.serial)
+    }
+
+    /// Ends a call with limits, after its protected call has returned with `status`: says what has stopped it, if anything. The stack is as it was.
+    ///
+    /// If the report says that an enclosing call has to end ([`Stop::enclosing`]), drop it and [`unwind`](Guest::unwind).
+    ///
+    /// # Safety
+    /// As [`begin`](Guest::begin), whose number `serial` is; an error of the protected call is on top of the stack.
+    pub unsafe fn end(&self, l: *mut lua_State, serial: c_int, status: c_int) -> Ended {
+        // SAFETY: by the caller.
+        unsafe { self.state().end_by_serial(l, serial, status) }
     }
 
     /// The hook that the user has set in `l`, its mask and its count.

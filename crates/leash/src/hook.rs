@@ -292,6 +292,7 @@ pub fn merge(was: SavedHook, now: SavedHook) -> SavedHook {
 fn recount(state: &State) {
     state.place.clear_pending();
     state.record().request.answer(RECOUNT);
+    state.sample();
     if state.least_budget().is_none() || state.rehooking.get() {
         return;
     }
@@ -344,6 +345,25 @@ unsafe fn take_off(state: &State, co: *mut lua_State, entry: Option<&Entry>) {
         let inherited = state.main_entry.saved.get();
         let h = was.map(|w| merge(w, now)).or(inherited).unwrap_or_default();
         sys::set_hook(co, h.hook, h.mask, h.count);
+        if sys::HOOK_PER_COROUTINE
+            && let Some(entry) = entry.filter(|e| state.waits_for(e))
+        {
+            set_on(state, co, entry, sys::MASK_ALL, 1, false);
+        }
+    }
+}
+
+/// Sets our hook on a coroutine that is suspended in a call whose time is up: so that is noticed when it is resumed. On LuaJIT the timer thread
+/// has that looked at.
+///
+/// # Safety
+/// `co` is a live coroutine, on its thread.
+pub unsafe fn wait_for(state: &State, co: *mut lua_State) {
+    if sys::HOOK_PER_COROUTINE
+        && let Some(entry) = state.entry(co)
+    {
+        // SAFETY: by the caller.
+        unsafe { set_on(state, co, entry, sys::MASK_ALL, 1, false) };
     }
 }
 
@@ -408,9 +428,16 @@ unsafe extern "C-unwind" fn hook(l: *mut lua_State, ar: *mut lua_Debug) {
     if unsafe { (*ar).event } == sys::LUA_HOOKCALL && hookless::in_event(state) {
         return; // the next instruction is soon enough
     }
-    if !state.scope.get().is_null() && state.verdict().is_some() {
-        // SAFETY: `l` runs this hook.
-        unsafe { raise(state, l) };
+    if state.has_calls() {
+        state.is_awake(l);
+        // SAFETY: as above.
+        if unsafe { state.is_in_glue(l, ar) } {
+            return; // as good as inside the boundary: it has control after a few instructions
+        }
+        if state.verdict().is_some() {
+            // SAFETY: `l` runs this hook.
+            unsafe { raise(state, l) };
+        }
     }
     // SAFETY: `l` runs this hook, and nothing here owns anything.
     if !state.frame.get().is_null() && unsafe { state.look_at_watch(l, counted) } {
@@ -489,7 +516,7 @@ unsafe fn go_on(state: &State, l: *mut lua_State) {
             state.coroutines.for_each(look);
         }
         state.for_each_late(|_| again |= WATCH);
-        if !state.scope.get().is_null() && state.verdict().is_some() {
+        if state.has_calls() && state.verdict().is_some() {
             again |= CHECK;
         }
         if again != 0 {
@@ -515,6 +542,11 @@ unsafe fn go_on(state: &State, l: *mut lua_State) {
             start_polling(state, l, every);
         } else {
             take_off(state, l, hooked_at(state, l).1);
+            // The last call that counted may have been collected with its coroutine.
+            let unlimited = state.scope.get().is_null() || state.jit.get() == jit::Jit::Guarded;
+            if state.interpreted.get() && unlimited && !hookless::in_finalizer(state) {
+                state.compile_again();
+            }
         }
     }
 }

@@ -12,10 +12,13 @@
 //! in [`sys`], and nowhere else.
 
 mod alloc;
+mod asleep;
 mod boundary;
 mod call;
 mod compiler;
 mod coroutines;
+mod counted;
+mod glue;
 #[cfg(feature = "luajit")]
 mod guards;
 mod guest;
@@ -54,6 +57,7 @@ mod userhook;
 mod vm;
 mod watch;
 
+pub use call::Ended;
 pub use guest::{Guest, InterruptFn};
 pub use hook::is_our_hook;
 pub use jit::Jit;

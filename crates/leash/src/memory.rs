@@ -12,9 +12,14 @@
 //! what is left have been used, the hook is set, and collects at the next instruction; then again at three quarters of what is left by then. What one
 //! request takes beyond that is refused, whatever garbage there is.
 
+use crate::record::unforeseen;
 use crate::sys;
 use std::cell::Cell;
 use std::ffi::c_void;
+use watchdog::Ticks;
+
+/// What a state may grow by, on average, until the calls in force are looked up again. See [`Memory::look_again_later`].
+const SOME: u64 = 32 << 10;
 
 /// See the module's header.
 pub struct Memory {
@@ -96,9 +101,10 @@ impl Memory {
         self.used.get().saturating_add(growth) <= self.gate.get()
     }
 
-    /// The further look. `collects`: Lua collects when it is refused now, and asks again.
+    /// The further look. `limit`: that of the calls in force, others being asleep. `collects`: Lua collects when it is refused now, and asks
+    /// again.
     #[cold]
-    pub fn ask(&self, growth: usize, collects: impl FnOnce() -> bool) -> Answer {
+    pub fn ask(&self, growth: usize, limit: usize, collects: impl FnOnce() -> bool) -> Answer {
         if self.exempt.get() {
             return Answer::Granted;
         }
@@ -108,7 +114,7 @@ impl Memory {
         }
         let used = self.used.get();
         let last = self.last_refusal.get();
-        if used.saturating_add(growth) <= self.limit.get() {
+        if used.saturating_add(growth) <= limit {
             // The same request again, and granted: the collection in between has helped, and the next refusal is a new one.
             // (Others do not count: a script that catches the refusal of a string buffer, for which nothing is collected,
             // allocates small things before it tries the same again.)
@@ -133,6 +139,18 @@ impl Memory {
             Answer::RanOut
         } else {
             Answer::Refused
+        }
+    }
+
+    /// After growth that was granted, though it is beyond the limit of a call that is asleep: looks again after some more. How much that is nobody
+    /// can foresee, so that the call, when it is resumed, cannot grow unseen between two looks.
+    pub fn look_again_later(&self, growth: usize, limit: usize) {
+        let wanted = self.used.get().saturating_add(growth);
+        if wanted > self.limit.get() {
+            let some = unforeseen(Ticks::now(), 2 * SOME) as usize;
+            self.limit.set(limit.min(wanted + some));
+            self.soft.set(usize::MAX); // not the limit of what runs: nothing is collected for it
+            self.set_gate();
         }
     }
 

@@ -16,6 +16,7 @@ use crate::home::Inspectors;
 use crate::request::{BREAK, CHECK, INTERRUPT, KILL, RECOUNT, Request, SWEEP, TARGETS, WATCH};
 use crate::slab::{Place, Slab};
 use crate::state::State;
+use crate::sys::HOOK_PER_COROUTINE;
 use crate::watch::Watching;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -44,6 +45,13 @@ const CPU_STEP: Duration = Duration::from_millis(1);
 /// How often a look is taken whether the instructions are still being counted (a script can remove the count hook).
 pub const RECOUNT_STEP: Duration = Duration::from_millis(5);
 
+/// How often a look is taken who spends CPU time, on average, while calls that may be suspended limit it.
+pub const SAMPLE_STEP: Duration = Duration::from_millis(1);
+
+/// How often a look is taken whether a suspended call whose time is up has woken up, on average: for the first second, and afterwards. On PUC
+/// Lua its own hook tells.
+const POLL_STEP: Duration = Duration::from_millis(if HOOK_PER_COROUTINE { 100 } else { 10 });
+
 /// The first look for a stale bit; each later one takes eight times as long to come, up to four seconds.
 const FIRST_SWEEP: Duration = Duration::from_millis(1);
 const SWEEPS: u32 = 5;
@@ -67,6 +75,16 @@ pub struct Record {
     pub cpu_clock: AtomicU64,
     /// An open call counts instructions.
     pub counting: AtomicBool,
+    /// An open call that may be suspended limits CPU time.
+    pub sampling: AtomicBool,
+    /// When the CPU clock was last sampled, in its nanoseconds.
+    sampled_at: AtomicU64,
+    /// An open call may be suspended: perhaps nothing is to be stopped now, and for a long time.
+    pub suspends: AtomicBool,
+    /// When the next look is taken for a suspended call whose time is up, as `Ticks`; and when the first was.
+    poll_at: AtomicU64,
+    /// See `poll_at`.
+    polls_since: AtomicU64,
     /// LuaJIT: looks that are still to be taken for a bit that has come back ([`crate::jit`]), and when the next is, as `Ticks`.
     sweeps: AtomicU32,
     /// See `sweeps`.
@@ -112,6 +130,11 @@ impl Default for Record {
             cpu_until: AtomicU64::new(u64::MAX),
             cpu_clock: AtomicU64::new(0),
             counting: AtomicBool::new(false),
+            sampling: AtomicBool::new(false),
+            sampled_at: AtomicU64::new(0),
+            suspends: AtomicBool::new(false),
+            poll_at: AtomicU64::new(u64::MAX),
+            polls_since: AtomicU64::new(0),
             sweeps: AtomicU32::new(0),
             sweep_at: AtomicU64::new(0),
             watching: Watching::default(),
@@ -144,6 +167,9 @@ impl Record {
         self.deadline.store(u64::MAX, Ordering::Relaxed);
         self.cpu_until.store(u64::MAX, Ordering::Relaxed);
         self.counting.store(false, Ordering::Relaxed);
+        self.sampling.store(false, Ordering::Relaxed);
+        self.suspends.store(false, Ordering::Relaxed);
+        self.poll_at.store(u64::MAX, Ordering::Relaxed);
         self.sweeps.store(0, Ordering::Relaxed);
         self.watching.reset();
         self.scoped.store(false, Ordering::Relaxed);
@@ -271,6 +297,13 @@ impl Record {
             }
             next = next.min(now.after(RECOUNT_STEP));
         }
+        if self.sampling.load(Ordering::Relaxed) {
+            if self.is_time_to_sample(now) && !self.request.ask(generation, RECOUNT) {
+                return Ticks::NEVER;
+            }
+            next = next.min(now.after(jittered(now, SAMPLE_STEP)));
+        }
+        next = next.min(self.poll_due(now, generation));
         next = next.min(self.sweep_due(now, generation));
         let flags = self.request.flags();
         if flags == 0 {
@@ -297,7 +330,12 @@ impl Record {
         } else if flags & KILL != 0 {
             reason = Some(Reason::Kill);
         }
-        let pause = self.next_pause();
+        let mut pause = self.next_pause();
+        if self.suspends.load(Ordering::Relaxed)
+            && self.waiting_since(&self.stop_asked_at, now) > PATIENCE
+        {
+            pause = IDLE_PAUSE; // perhaps the call is asleep, and the state idle
+        }
         if flags & !(TARGETS | RECOUNT | SWEEP | WATCH | BREAK) == 0 {
             // The coroutine may be suspended, or the whole state idle, for as long as it likes.
             let pause = if flags & WATCH == 0 && self.waiting_since(&self.asked_at, now) > PATIENCE
@@ -310,6 +348,61 @@ impl Record {
         }
         self.tell_if_stuck(now, reason.unwrap_or(Reason::Memory));
         now.after(pause).min(next)
+    }
+
+    /// Whether the thread has spent enough CPU time since it was last seen.
+    fn is_time_to_sample(&self, now: Ticks) -> bool {
+        let clock = ThreadClock::from_bits(self.cpu_clock.load(Ordering::Relaxed));
+        let Some(used) = clock.and_then(|c| c.read()) else {
+            return false;
+        };
+        let used = u64::try_from(used.as_nanos()).unwrap_or(u64::MAX);
+        let last = self.sampled_at.load(Ordering::Relaxed);
+        let enough = used.abs_diff(last) >= jittered(now, SAMPLE_STEP / 2).as_nanos() as u64;
+        if enough {
+            self.sampled_at.store(used, Ordering::Relaxed);
+        }
+        enough
+    }
+
+    /// Has looks taken for suspended calls whose time is up, or no longer; returns when the next is. Owner thread.
+    pub fn poll(&self, yes: bool) -> Ticks {
+        let at = self.poll_at.load(Ordering::Relaxed);
+        let at = match (yes, at == u64::MAX) {
+            (false, _) => u64::MAX,
+            (true, false) => at,
+            (true, true) => {
+                let now = Ticks::now();
+                self.polls_since.store(now.as_nanos(), Ordering::Relaxed);
+                now.after(jittered(now, POLL_STEP)).as_nanos()
+            }
+        };
+        self.poll_at.store(at, Ordering::Relaxed);
+        Ticks::from_nanos(at)
+    }
+
+    /// Asks for such a look if it is time; returns when the next is.
+    fn poll_due(&self, now: Ticks, generation: u64) -> Ticks {
+        let at = Ticks::from_nanos(self.poll_at.load(Ordering::Relaxed));
+        if at > now {
+            return at;
+        }
+        let since = Ticks::from_nanos(self.polls_since.load(Ordering::Relaxed));
+        let step = if now.since(since) > PATIENCE {
+            IDLE_PAUSE
+        } else {
+            POLL_STEP
+        };
+        let next = now.after(jittered(now, step));
+        // The owner may have taken it back at this moment; then the next look finds nothing, and takes it back again.
+        let _ = self.poll_at.compare_exchange(
+            at.as_nanos(),
+            next.as_nanos(),
+            Ordering::Relaxed,
+            Ordering::Relaxed,
+        );
+        self.request.ask(generation, CHECK);
+        next
     }
 
     /// LuaJIT: has looks taken for a bit that has come back, until five seconds from now. Owner thread.
@@ -407,6 +500,18 @@ impl Record {
             f(reason, now.since(started));
         }
     }
+}
+
+/// A number below `n` that a script cannot foresee: made from a clock in nanoseconds at a moment that it does not choose.
+pub fn unforeseen(now: Ticks, n: u64) -> u64 {
+    // Fibonacci hashing: the low bits of the clock, which nobody knows, decide.
+    (now.as_nanos().wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) % n.max(1)
+}
+
+/// Between half and one and a half of `step`.
+fn jittered(now: Ticks, step: Duration) -> Duration {
+    let step = step.as_nanos() as u64;
+    Duration::from_nanos(step / 2 + unforeseen(now, step))
 }
 
 /// What the alarm of a record calls.

@@ -1,39 +1,64 @@
-//! One open call with limits, and the decision what is due.
+//! One open call with limits.
 //!
-//! A scope is opened and closed by [`crate::call`] and is linked to the scope around it. Only the owner thread looks at it: the
-//! hook when an interrupt lands, the allocator when memory is refused. What other threads need of it (the earliest deadline) is
+//! A scope is opened and closed by [`crate::call`]. Only the owner thread looks at it: the hook when an interrupt lands, the allocator when
+//! memory is refused, the signal handler when instructions or CPU time are counted. What other threads need of it (the earliest deadline) is
 //! copied into the [record](crate::record).
 //!
-//! Scopes lie in memory of the state's own ([`Scopes`]), one place for each depth, and not in the frame of the call: a call can be left
-//! without a return. `lua_pcall` catches every error, but in 5.5 a coroutine may close itself (`coroutine.close()`), which jumps over
-//! all protected calls in it. Such a scope is [abandoned](Scope::is_abandoned), which its coroutine shows, and is dropped by whoever looks next.
+//! Scopes lie in memory of the state's own ([`Scopes`]), and not in the frame of the call: a call can be left without a return. A yield
+//! jumps over the frame; in 5.5 a coroutine may close itself (`coroutine.close()`), and from 5.4 on another one.
+//!
+//! **Calls are a tree.** A coroutine that is suspended inside a call takes the call with it, and may be resumed from anywhere: so which
+//! calls are in force is not a stack. It is looked up when it matters: those of coroutines that run, or wait for one that they have resumed,
+//! which their status tells ([`Scope::is_asleep`]). Nobody is told of a switch, and no switch costs anything. How the lists are kept is in
+//! [`crate::asleep`].
 //!
 //! **Who stops where**: the outermost scope that is due is the one that ends; what is inside it goes with it. So a script cannot
-//! contain a stop by a call of its own, however it limits that.
+//! contain a stop by a call of its own, however it limits that. No order is needed for that: whoever leaves a scope runs, so every other scope
+//! that is in force is around it.
 
+use crate::coroutines::SavedHook;
 use crate::jit::Jit;
 use crate::limits::{Limits, Reason};
 use crate::state::State;
 use crate::sys::{self, lua_State};
 use std::cell::{Cell, RefCell};
+use std::ffi::c_int;
 use std::ptr;
 use std::time::Duration;
 use watchdog::{Ticks, cpu::ThreadClock};
 
 /// See the module's header. Plain data: a Lua error may jump over it.
 pub struct Scope {
-    /// The scope around this one, or null.
-    pub outer: *const Scope,
+    /// The next older scope of the same list, and the next newer one; null: none.
+    pub outer: Cell<*const Scope>,
+    /// See `outer`.
+    pub inner: Cell<*const Scope>,
+    /// The scope around this one in the same coroutine, or null.
+    pub below: Cell<*const Scope>,
+    /// It is in the list of those that are not looked at before their deadline ([`crate::asleep`]).
+    pub parked: Cell<bool>,
+    /// By which a continuation finds it.
+    pub serial: c_int,
+    /// What the caller wants back at the end.
+    pub note: c_int,
+    /// The user's hook when the call began.
+    pub users: SavedHook,
     /// How many scopes are around this one.
     pub depth: usize,
-    /// The coroutine that has made the call; null: it has been collected since.
-    pub l: Cell<*mut lua_State>,
+    /// The coroutine that has made the call.
+    pub l: *mut lua_State,
+    /// It may yield inside the call.
+    pub suspends: bool,
     /// See [`is_abandoned`](Scope::is_abandoned).
-    can_vanish: bool,
+    pub can_vanish: bool,
+    /// What the caller has asked for.
+    pub limits: Limits,
     /// When the call began.
     pub started: Ticks,
     /// The thread's CPU time then.
     pub cpu_started: Duration,
+    /// Nanoseconds of CPU time that have been seen to be spent inside; of calls that may be suspended.
+    pub cpu_used: Cell<u64>,
     /// This scope's own limits, absolute: point in time; nanoseconds of the CPU clock; bytes in use.
     pub deadline: Ticks,
     /// See `deadline`.
@@ -42,68 +67,68 @@ pub struct Scope {
     pub memory_until: usize,
     /// Instructions left; none: not counted.
     pub budget: Cell<Option<i64>>,
-    /// The earliest deadline of this and all outer scopes, and so on.
-    pub earliest: Ticks,
-    /// See `earliest`.
-    pub cpu_earliest: u64,
-    /// See `earliest`.
-    pub memory_least: usize,
     /// Set once this scope has to end.
     pub hit: Cell<Option<Reason>>,
+    /// Its call is surely on the stack, or has been looked for there ([`crate::glue`]).
+    pub found: Cell<bool>,
 }
 
 impl Scope {
-    /// LuaJIT: whether what runs inside must not be compiled: instructions are counted, or compiled code could not be stopped.
-    pub fn must_be_interpreted(&self, state: &State) -> bool {
-        self.budget.get().is_some() || state.jit.get() == Jit::Interpreted
-    }
-
-    /// Starts the clocks of `limits` inside `outer`.
+    /// Starts the clocks of `limits` for a call that `l` makes; `glued` if its boundary is Lua code ([`crate::glue`]).
     ///
     /// # Safety
-    /// `outer` is null or an open scope of the same state; `l` is a coroutine of it.
+    /// `l` is a live coroutine of the state, on this thread.
     pub unsafe fn new(
         limits: &Limits,
-        outer: *const Scope,
         l: *mut lua_State,
+        suspends: bool,
+        glued: bool,
         used: usize,
     ) -> Scope {
         let started = Ticks::now();
+        // The first two are of calls that a function has made, so there is a frame.
         // SAFETY: by the caller.
-        let can_vanish = sys::CLOSES_ITSELF && unsafe { has_frame(l) };
+        let can_vanish = suspends || glued || sys::CLOSES_ITSELF && unsafe { has_frame(l) };
         // The CPU clock costs a system call (DESIGN section 4, "Clocks cost"), so it is read only for those who limit it; the
         // report of other stops does without.
         let cpu_started = match limits.cpu {
             Some(_) => ThreadClock::current().read().unwrap_or_default(),
             None => Duration::ZERO,
         };
-        let deadline = limits.timeout.map_or(Ticks::NEVER, |t| started.after(t));
-        let cpu_until = limits.cpu.map_or(u64::MAX, |t| {
-            u64::try_from(cpu_started.saturating_add(t).as_nanos()).unwrap_or(u64::MAX)
-        });
-        let memory_until = limits.memory.map_or(usize::MAX, |m| used.saturating_add(m));
-        // SAFETY: by the caller.
-        let around = unsafe { outer.as_ref() };
         Scope {
-            outer,
-            depth: around.map_or(0, |o| o.depth + 1),
-            l: Cell::new(l),
+            outer: Cell::new(ptr::null()),
+            inner: Cell::new(ptr::null()),
+            below: Cell::new(ptr::null()),
+            parked: Cell::new(false),
+            serial: 0,
+            note: 0,
+            users: SavedHook::default(),
+            depth: 0,
+            l,
+            suspends,
             can_vanish,
             started,
             cpu_started,
-            deadline,
-            cpu_until,
-            memory_until,
+            cpu_used: Cell::new(0),
+            deadline: limits.timeout.map_or(Ticks::NEVER, |t| started.after(t)),
+            cpu_until: limits
+                .cpu
+                .map_or(u64::MAX, |t| nanos(cpu_started.saturating_add(t))),
+            memory_until: limits.memory.map_or(usize::MAX, |m| used.saturating_add(m)),
             budget: Cell::new(
                 limits
                     .instructions
                     .map(|n| i64::try_from(n).unwrap_or(i64::MAX)),
             ),
-            earliest: around.map_or(deadline, |o| o.earliest.min(deadline)),
-            cpu_earliest: around.map_or(cpu_until, |o| o.cpu_earliest.min(cpu_until)),
-            memory_least: around.map_or(memory_until, |o| o.memory_least.min(memory_until)),
             hit: Cell::new(None),
+            found: Cell::new(!glued),
+            limits: limits.clone(),
         }
+    }
+
+    /// LuaJIT: whether what runs inside must not be compiled: instructions are counted, or compiled code could not be stopped.
+    pub fn must_be_interpreted(&self, state: &State) -> bool {
+        self.budget.get().is_some() || state.jit.get() == Jit::Interpreted
     }
 
     /// This scope has to end, for `reason`, unless another reason came first.
@@ -113,27 +138,53 @@ impl Scope {
         }
     }
 
-    /// Looks at the clocks, and marks the scope if it is due.
+    /// Looks at the clocks, and marks the scope if it is due. `cpu` is the thread's.
     pub fn look(&self, now: Ticks, cpu: Duration) {
         if self.deadline <= now {
             self.hit(Reason::Timeout);
         }
-        if self.cpu_until != u64::MAX && Duration::from_nanos(self.cpu_until) <= cpu {
-            self.hit(Reason::Cpu);
+        if self.cpu_until != u64::MAX {
+            let spent = if self.suspends {
+                Duration::from_nanos(self.cpu_used.get())
+            } else {
+                cpu.saturating_sub(self.cpu_started)
+            };
+            if self.limits.cpu.is_some_and(|most| most <= spent) {
+                self.hit(Reason::Cpu);
+            }
         }
         if self.budget.get().is_some_and(|n| n <= 0) {
             self.hit(Reason::Instructions);
         }
     }
 
+    /// Whether nothing but its deadline can stop it: nothing has to be counted.
+    pub fn is_timed_only(&self) -> bool {
+        self.budget.get().is_none() && self.cpu_until == u64::MAX && self.memory_until == usize::MAX
+    }
+
+    /// Whether its coroutine is suspended. **Signal context.**
+    #[inline]
+    pub fn is_asleep(&self) -> bool {
+        // SAFETY: the scopes of a coroutine that is freed go first (`State::forget_calls_of`); it reads a byte.
+        self.suspends && unsafe { sys::lua_status(self.l) } == sys::LUA_YIELD
+    }
+
     /// Whether the call is gone without having been left.
     ///
-    /// A coroutine in which a function has made the call runs, or waits for one that it has resumed: it has a frame. One that has closed
-    /// itself has none. (Its host could use it again: then it looks as if the call were still open, until it ends the next time.)
-    pub fn is_abandoned(&self) -> bool {
-        let l = self.l.get();
-        // SAFETY: not collected, so live.
-        self.can_vanish && (l.is_null() || !unsafe { has_frame(l) })
+    /// A coroutine in which a function has made the call runs, is suspended, or waits for one that it has resumed: it has a frame. One that has been
+    /// closed, or has closed itself, has none. (Its host could use it again: then it looks as if the call were still open, until it ends the next time.)
+    /// One that has died keeps its frames, and has another status; as it has on LuaJIT while a message handler runs.
+    pub fn is_abandoned(&self, state: &State) -> bool {
+        // SAFETY: as in `is_asleep`.
+        self.can_vanish
+            && unsafe {
+                match sys::lua_status(self.l) {
+                    sys::LUA_YIELD => false,
+                    sys::LUA_OK => !has_frame(self.l),
+                    _ => state.layout.get().jump_of(self.l).is_none_or(|j| j == 0),
+                }
+            }
     }
 }
 
@@ -143,66 +194,80 @@ unsafe fn has_frame(l: *mut lua_State) -> bool {
     unsafe { sys::lua_getstack(l, 0, &mut std::mem::zeroed()) != 0 }
 }
 
-impl State {
-    /// A coroutine is being freed: calls that it has made are abandoned.
-    pub fn forget_calls_of(&self, co: *mut lua_State) {
-        if sys::CLOSES_ITSELF {
-            self.for_each_scope(|s| {
-                if s.l.get() == co {
-                    s.l.set(ptr::null_mut());
-                }
-            });
-        }
-    }
-
-    /// Closes scopes that were left without a return, up to the outermost of them. True if there were any.
-    pub fn drop_abandoned(&self) -> bool {
-        if !sys::CLOSES_ITSELF {
-            return false;
-        }
-        let mut last = None;
-        self.for_each_scope(|s| {
-            if s.is_abandoned() {
-                last = Some(ptr::from_ref(s));
-            }
-        });
-        let Some(last) = last else {
-            return false;
-        };
-        // SAFETY: an open scope of this state, in place.
-        self.leave(unsafe { &*last });
-        true
-    }
+/// As an integer, which counts further than a process lives.
+pub fn nanos(d: Duration) -> u64 {
+    u64::try_from(d.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// Where the scopes of a state lie: one for each depth, made when it is first needed.
+/// Where the scopes of a state lie. Places are used again.
 #[derive(Default)]
-pub struct Scopes(RefCell<Vec<*mut Scope>>);
+pub struct Scopes(RefCell<Places>);
+
+#[derive(Default)]
+struct Places {
+    all: Vec<*mut Scope>,
+    free: Vec<*mut Scope>,
+}
 
 impl Scopes {
-    /// A place for a scope of this depth, at most one more than has been asked for before. What was there is not linked any more.
+    /// A place for a scope, until it is [given back](Scopes::give_back).
     pub fn put(&self, scope: Scope) -> *const Scope {
         let mut places = self.0.borrow_mut();
-        match places.get(scope.depth) {
-            Some(&place) => {
-                // SAFETY: allocated below; a scope of this depth is closed, so nobody looks at it.
-                unsafe { place.write(scope) };
-                place
-            }
-            None => {
-                let place = Box::into_raw(Box::new(scope));
-                places.push(place);
-                place
-            }
+        if let Some(place) = places.free.pop() {
+            // SAFETY: allocated below; it has been given back, so nobody looks at it. What was there owns nothing.
+            unsafe { place.write(scope) };
+            return place;
         }
+        let place = Box::into_raw(Box::new(scope));
+        places.all.push(place);
+        let room = places.all.len() - places.free.len();
+        places.free.reserve(room); // giving back never allocates
+        place
+    }
+
+    /// The scope is closed, and nobody looks at it any more.
+    pub fn give_back(&self, scope: *const Scope) {
+        self.0.borrow_mut().free.push(scope.cast_mut());
+    }
+
+    /// How many are in use.
+    #[cfg(test)]
+    pub fn in_use(&self) -> usize {
+        let places = self.0.borrow();
+        places.all.len() - places.free.len()
     }
 }
 
 impl Drop for Scopes {
     fn drop(&mut self) {
-        for place in self.0.get_mut().drain(..) {
+        for place in self.0.get_mut().all.drain(..) {
             // SAFETY: from `Box::into_raw`, once.
             drop(unsafe { Box::from_raw(place) });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_used_again() {
+        let scopes = Scopes::default();
+        // SAFETY: without `suspends` nobody looks at the coroutine; on 5.5 it is asked for its frames, so it is a real one.
+        let l = unsafe { sys::luaL_newstate() };
+        // SAFETY: live, on this thread.
+        let put = || scopes.put(unsafe { Scope::new(&Limits::new(), l, false, false, 0) });
+        let first: Vec<_> = (0..100).map(|_| put()).collect();
+        assert_eq!(scopes.in_use(), 100);
+        for &scope in &first {
+            scopes.give_back(scope);
+        }
+        assert_eq!(scopes.in_use(), 0);
+        for _ in 0..100 {
+            assert!(first.contains(&put()));
+        }
+        // SAFETY: made above.
+        unsafe { sys::lua_close(l) };
     }
 }

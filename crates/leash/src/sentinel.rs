@@ -99,7 +99,7 @@ unsafe extern "C-unwind" fn closing(l: *mut lua_State) -> c_int {
         let called_by_a_script = sys::lua_getstack(l, 1, &mut ar) != 0
             || l != main && sys::lua_getstack(main, 0, &mut ar) != 0
             || sys::gc(l, sys::COLLECTOR_IS_RUNNING) != 0
-            || !(state.scope.get().is_null() || state.closing.get());
+            || !(state.closing.get() || state.is_quiet());
         if called_by_a_script {
             return 0;
         }

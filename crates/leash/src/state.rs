@@ -7,6 +7,7 @@
 
 use crate::alloc;
 use crate::coroutines::{Coroutines, Entry};
+use crate::glue::Glue;
 use crate::guest::InterruptFn;
 use crate::home::Stack;
 use crate::hookless::Hookless;
@@ -19,9 +20,10 @@ use crate::slab::Place;
 use crate::sys::{self, lua_State};
 use crate::watch::{Frame, WatchFn, Watched};
 use std::cell::{Cell, RefCell};
-use std::ffi::c_void;
+use std::ffi::{c_int, c_void};
 use std::ptr;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 use watchdog::Ticks;
 
 /// The most instructions between two counts: what a coroutine can run without being seen.
@@ -51,10 +53,26 @@ pub struct State {
 
     /// Memory for scopes.
     pub scopes: Scopes,
-    /// The innermost open scope, and the coroutine in which it was opened.
+    /// The open scopes ([`crate::asleep`]), the newest first, and the coroutine in which that was opened.
     pub scope: Cell<*const Scope>,
     /// See `scope`.
     pub scope_state: Cell<*mut lua_State>,
+    /// Those that are asleep and not looked at before `parked_until`.
+    pub parked: Cell<*const Scope>,
+    /// See `parked`.
+    pub parked_until: Cell<Ticks>,
+    /// Some call that is asleep has to end when it wakes up.
+    pub dozing: Cell<bool>,
+    /// How many scopes in the list of the open ones may fall asleep, or vanish.
+    pub loose: Cell<usize>,
+    /// The last one that was given to a scope.
+    pub serial: Cell<c_int>,
+    /// A call that counts instructions has been seen asleep.
+    pub shuffles: Cell<bool>,
+    /// The thread's CPU time when it was last charged.
+    pub cpu_sampled: Cell<Duration>,
+    /// LuaJIT: functions that are part of a call's boundary ([`crate::glue`]).
+    pub glue: Glue,
     /// A stop has been delivered since the last call began or ended.
     pub delivered: Cell<bool>,
     /// Count hooks are being set or taken away: a look at them says nothing.
@@ -144,6 +162,14 @@ impl State {
             scopes: Scopes::default(),
             scope: Cell::new(ptr::null()),
             scope_state: Cell::new(ptr::null_mut()),
+            parked: Cell::new(ptr::null()),
+            parked_until: Cell::new(Ticks::NEVER),
+            dozing: Cell::new(false),
+            loose: Cell::new(0),
+            serial: Cell::new(0),
+            shuffles: Cell::new(false),
+            cpu_sampled: Cell::new(Duration::ZERO),
+            glue: Glue::default(),
             delivered: Cell::new(false),
             rehooking: Cell::new(false),
             recounted: Cell::new(Ticks::from_nanos(0)),
@@ -235,7 +261,7 @@ impl State {
     pub fn main_is_gone(&self) {
         self.place.clear_pending();
         self.record().request.renew();
-        let in_a_call = !self.scope.get().is_null();
+        let in_a_call = !self.is_quiet();
         self.record().closing.store(in_a_call, Ordering::Relaxed);
         self.record().owner.store(0, Ordering::Release);
         self.record()
@@ -244,6 +270,7 @@ impl State {
         // SAFETY: owner thread. The state is gone, or about to.
         unsafe { jit::unguard(self, false) };
         self.main.set(ptr::null_mut());
+        self.parked.set(ptr::null());
         self.coroutines.clear();
         self.main_entry.release();
         self.forget_watched();

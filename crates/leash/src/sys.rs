@@ -62,6 +62,9 @@ pub const STRINGS_KEEP_ALLOCATOR: bool = cfg!(feature = "lua55");
 /// (`luaD_throwbaselevel`).
 pub const CLOSES_ITSELF: bool = cfg!(feature = "lua55");
 
+/// From 5.2 on, and on LuaJIT, `pcall` is no obstacle to a yield. (`lua_pcall` still is; see [`pcall_across_yields`].)
+pub const YIELDS_ACROSS_CALLS: bool = !cfg!(feature = "lua51");
+
 /// From 5.2 on, `luaM_realloc_` runs a full collection when the allocator refuses, and asks once more.
 pub const COLLECTS_WHEN_REFUSED: bool = ALLOC_TELLS_TYPE;
 
@@ -267,6 +270,62 @@ pub unsafe fn protected(l: *mut lua_State, f: lua_CFunction, ud: *mut c_void) ->
         lua_pushcfunction(l, f);
         lua_pushlightuserdata(l, ud);
         lua_pcall(l, 1, 0, 0)
+    }
+}
+
+/// What goes on after a protected call.
+pub trait Continuation {
+    /// Does the rest of the C function, and returns how many results it has. **longjmp**: it may raise.
+    ///
+    /// # Safety
+    /// In the C function that has made the call, perhaps in another frame: `status` is that of the call, `ctx` the number that was given to it.
+    unsafe fn go_on(l: *mut lua_State, status: c_int, ctx: c_int) -> c_int;
+}
+
+/// `lua_pcall(l, nargs, LUA_MULTRET, 0)` and then `K`, in a C function that returns what this returns. From 5.2 on what is called may
+/// yield: the frame of the C function is jumped over then, also by an error, and `K` runs in one of its own. (5.1 and LuaJIT have nothing like it.)
+///
+/// # Safety
+/// As `lua_pcall`. Nothing that owns anything is alive in the frames above.
+pub unsafe fn pcall_across_yields<K: Continuation>(
+    l: *mut lua_State,
+    nargs: c_int,
+    ctx: c_int,
+) -> c_int {
+    #[cfg(any(feature = "lua51", feature = "luajit"))]
+    // SAFETY: by the caller.
+    unsafe {
+        let status = lua_pcall(l, nargs, LUA_MULTRET, 0);
+        K::go_on(l, status, ctx)
+    }
+    #[cfg(feature = "lua52")]
+    // SAFETY: by the caller.
+    unsafe {
+        unsafe extern "C-unwind" fn k<K: Continuation>(l: *mut lua_State) -> c_int {
+            let mut ctx = 0;
+            // SAFETY: Lua calls this as the continuation of the C function.
+            unsafe {
+                let status = lua_getctx(l, &mut ctx);
+                K::go_on(l, if status == LUA_YIELD { LUA_OK } else { status }, ctx)
+            }
+        }
+        let status = lua_pcallk(l, nargs, LUA_MULTRET, 0, ctx, Some(k::<K>));
+        K::go_on(l, status, ctx)
+    }
+    #[cfg(any(feature = "lua53", feature = "lua54", feature = "lua55"))]
+    // SAFETY: by the caller.
+    unsafe {
+        unsafe extern "C-unwind" fn k<K: Continuation>(
+            l: *mut lua_State,
+            status: c_int,
+            ctx: lua_KContext,
+        ) -> c_int {
+            let status = if status == LUA_YIELD { LUA_OK } else { status };
+            // SAFETY: Lua calls this as the continuation of the C function.
+            unsafe { K::go_on(l, status, ctx as c_int) }
+        }
+        let status = lua_pcallk(l, nargs, LUA_MULTRET, 0, ctx as lua_KContext, Some(k::<K>));
+        K::go_on(l, status, ctx)
     }
 }
 

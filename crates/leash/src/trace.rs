@@ -134,7 +134,7 @@ fn stack(l: *mut lua_State, named: bool, out: &mut String) {
 }
 
 /// How many frames the stack has, by doubling and bisection, as `lauxlib.c` does; more than [`DEEPEST`] if it has more.
-fn depth(l: *mut lua_State) -> c_int {
+pub fn depth(l: *mut lua_State) -> c_int {
     // SAFETY: as in `stack`.
     let mut ar: lua_Debug = unsafe { std::mem::zeroed() };
     // SAFETY: as in `stack`.

@@ -13,7 +13,7 @@ use crate::sys::{self, lua_State};
 use crate::{hook, hookless};
 use std::ffi::{CStr, c_int};
 use std::marker::PhantomData;
-use std::ptr::{self, NonNull};
+use std::ptr::NonNull;
 use std::sync::Once;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -199,17 +199,17 @@ impl Vm {
             jit::take_back(state, main);
         }
         // SAFETY: no scope is open.
-        let scope = unsafe { Scope::new(limits, ptr::null(), main, state.memory.used.get()) };
+        let scope = unsafe { Scope::new(limits, main, false, false, state.memory.used.get()) };
         state.closing.set(true);
         if scope.must_be_interpreted(state) {
             // SAFETY: by the caller. It is not in a finalizer.
             unsafe { state.interpret_meanwhile(main) };
         }
-        state.enter(&scope, main);
+        state.enter(&scope);
         // SAFETY: by the caller. The allocator sees the main block go (on LuaJIT, the sentinel tells).
         unsafe { sys::lua_close(main) };
         let enclosing = state.leave(&scope);
-        state.report(&scope, limits, enclosing)
+        state.report(&scope, enclosing)
     }
 }
 

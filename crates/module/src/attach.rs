@@ -58,6 +58,16 @@ unsafe fn is_luajit(l: *mut lua_State) -> bool {
 /// # Safety
 /// In a C function that Lua has called. May raise.
 pub unsafe fn attached(l: *mut lua_State) -> Option<Guest> {
+    // The usual way, without room for a message: it is on that of every `leash.call`.
+    // SAFETY: by the caller; the library is never unloaded.
+    unsafe {
+        if Guest::of(l).is_some()
+            && let Ok(guest) = Guest::attach(l)
+        {
+            guest.on_interrupt(handlers::interrupted);
+            return Some(guest);
+        }
+    }
     let mut message = Text::of("");
     // SAFETY: by the caller; `Text` has no destructor.
     unsafe {

@@ -1,31 +1,33 @@
 //! `leash.call(limits, f, ...)`: `pcall` with limits.
 //!
-//! The stack, from the arguments to the results, without moving one of them:
-//!
-//! | | 1 | 2 | 3 ... |
-//! |---|---|---|---|
-//! | called with | `limits` | `f` | arguments |
-//! | calls | true | `f` | arguments |
-//! | returns | true | results | |
-//! | or | false | error or stop | |
+//! What is called may yield; so between the beginning and the end there may be no frame of ours. On PUC Lua the end is a [continuation](across), on
+//! LuaJIT the whole is Lua code between two C functions (`glue.rs`). Here is what both have in common: what becomes of a stop, and the user's hook.
 //!
 //! A hook that the user has set (`debug.sethook`) is on again after a stop, even if what was stopped has replaced it: the engine takes off whatever is
-//! there, and here it is set as it was. For that its function, mask and count are kept below all this, and only if there is a hook.
+//! there, and here it is set as it was. For that its function, mask and count are kept on the stack, and only if there is a hook.
 //!
 //! What could go wrong: the report of a stop owns memory, and the error object that takes it over is made by Lua, which may raise. So that is
 //! done inside a protected call of its own ([`hand_over`]), and the report is dropped before anything is raised from here.
 
-use crate::attach::guest;
-use crate::{limits, stop};
-use leash::Stop;
-use leash::sys::{self, lua_State};
+mod across;
+#[cfg(feature = "luajit")]
+mod glue;
+
+#[cfg(not(feature = "luajit"))]
+pub use across::push;
+#[cfg(feature = "luajit")]
+pub use glue::push;
+
+use crate::{attach, stop};
+use leash::sys::{self, lua_CFunction, lua_State};
+use leash::{Ended, Guest, Stop};
 use std::ffi::c_int;
 
-/// Pushes the function, which is to be a field of the table on top of the stack.
+/// Pushes one of the functions that use the upvalues below.
 ///
 /// # Safety
 /// In a C function, with some free slots. May raise.
-pub unsafe fn push(l: *mut lua_State) {
+unsafe fn push_closure(l: *mut lua_State, f: lua_CFunction) {
     // SAFETY: by the caller.
     unsafe {
         sys::lua_pushcfunction(l, stop::build);
@@ -39,58 +41,30 @@ pub unsafe fn push(l: *mut lua_State) {
             }
         }
         sys::lua_remove(l, -3);
-        sys::lua_pushcclosure(l, call, 3);
+        sys::lua_pushcclosure(l, f, 3);
     }
 }
 
-// Upvalues of `call`.
 const BUILD: c_int = 1;
 const GETHOOK: c_int = 2;
 const SETHOOK: c_int = 3;
 
-/// `leash.call(limits, f, ...)`
-unsafe extern "C-unwind" fn call(l: *mut lua_State) -> c_int {
-    // SAFETY: a C function called by Lua, with the stack it is promised. Nothing here owns anything where Lua runs or may raise; what the
-    // engine returns is consumed by `hand_over`.
-    unsafe {
-        let limits = limits::check(l, 1);
-        sys::luaL_checkany(l, 2);
-        let guest = guest(l);
-        sys::lua_pushboolean(l, 1);
-        sys::lua_replace(l, 1);
-        let hook = guest.hook(l);
-        let kept = if hook.0.is_some() { keep_hook(l) } else { 0 };
-        let nargs = sys::lua_gettop(l) - kept - 2;
-        match guest.call(l, nargs, sys::LUA_MULTRET, 0, &limits) {
-            Ok(sys::LUA_OK) => return sys::lua_gettop(l) - kept,
-            Ok(_) => {}
-            Err(stop) => {
-                let after = hand_over(l, stop);
-                if let After::Unwind = after {
-                    guest.unwind(l);
-                }
-                if kept != 0 {
-                    restore_hook(l);
-                } else if hook.0.is_some() {
-                    guest.set_hook(l, hook);
-                }
-                if let After::Raise = after {
-                    sys::lua_error(l);
-                }
-            }
-        }
-        sys::lua_pushboolean(l, 0);
-        sys::lua_replace(l, kept + 1);
-    }
-    2
-}
-
-/// Puts what `debug.gethook` returns below everything else; returns how many values that are. None if the hook is no function of Lua's.
+/// The state of `l`, in which a call has begun: so it is attached, and on this thread.
 ///
 /// # Safety
-/// In [`call`].
+/// In a C function that Lua has called.
+#[inline]
+unsafe fn entered(l: *mut lua_State) -> Guest {
+    // SAFETY: by the caller.
+    unsafe { Guest::of(l).unwrap_or_else(|| attach::guest(l)) }
+}
+
+/// Pushes what `debug.gethook` returns; returns how many values that are. None if the hook is no function of Lua's.
+///
+/// # Safety
+/// In a closure of [`push_closure`].
 #[cold]
-unsafe fn keep_hook(l: *mut lua_State) -> c_int {
+unsafe fn push_hook(l: *mut lua_State) -> c_int {
     // SAFETY: by the caller. (A script that has `debug` can replace upvalues; what is there is called as any function.)
     unsafe {
         let top = sys::lua_gettop(l);
@@ -99,9 +73,6 @@ unsafe fn keep_hook(l: *mut lua_State) -> c_int {
         if sys::lua_type(l, -1) == sys::LUA_TFUNCTION {
             sys::lua_call(l, 0, 3);
             if sys::lua_type(l, top + 1) == sys::LUA_TFUNCTION {
-                for _ in 0..3 {
-                    sys::lua_insert(l, 1);
-                }
                 return 3;
             }
         }
@@ -110,20 +81,39 @@ unsafe fn keep_hook(l: *mut lua_State) -> c_int {
     }
 }
 
-/// Sets the hook that was kept.
+/// After a stop: pushes the error object, and sets the user's hook again, which is kept from index `hook` on, if it is. Goes on with a stop that is not
+/// that of this call. **longjmp**: may raise.
 ///
 /// # Safety
-/// In [`call`], after [`keep_hook`].
+/// In a closure of [`push_closure`]; `ended.stop` has been taken out as `stop`.
 #[cold]
-unsafe fn restore_hook(l: *mut lua_State) {
-    // SAFETY: by the caller. There is room where the function and its arguments were, or it is made.
+unsafe fn stopped(
+    l: *mut lua_State,
+    guest: Guest,
+    stop: Box<Stop>,
+    ended: &Ended,
+    hook: Option<c_int>,
+) {
+    // SAFETY: by the caller. Nothing here owns anything once `hand_over` has consumed the report.
     unsafe {
-        sys::luaL_checkstack(l, 4, std::ptr::null());
-        sys::lua_pushvalue(l, sys::lua_upvalueindex(SETHOOK));
-        for value in 1..=3 {
-            sys::lua_pushvalue(l, value);
+        let after = hand_over(l, stop);
+        if let After::Unwind = after {
+            guest.unwind(l);
         }
-        sys::lua_call(l, 3, 0);
+        if let Some(first) = hook {
+            // There is room where the function and its arguments were, or it is made.
+            sys::luaL_checkstack(l, 4, std::ptr::null());
+            sys::lua_pushvalue(l, sys::lua_upvalueindex(SETHOOK));
+            for value in first..first + 3 {
+                sys::lua_pushvalue(l, value);
+            }
+            sys::lua_call(l, 3, 0);
+        } else if ended.hook.0.is_some() {
+            guest.set_hook(l, ended.hook);
+        }
+        if let After::Raise = after {
+            sys::lua_error(l);
+        }
     }
 }
 
@@ -140,7 +130,7 @@ enum After {
 /// Turns a report into an error object, and drops it.
 ///
 /// # Safety
-/// In [`call`].
+/// As [`stopped`].
 #[cold]
 unsafe fn hand_over(l: *mut lua_State, stop: Box<Stop>) -> After {
     if stop.enclosing {

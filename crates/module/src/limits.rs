@@ -18,8 +18,41 @@ use std::time::Duration;
 pub unsafe fn check(l: *mut lua_State, index: c_int) -> Limits {
     // SAFETY: by the caller.
     unsafe {
+        match read(l, index) {
+            Ok(limits) => limits,
+            Err(Refused(why)) => {
+                sys::luaL_argerror(l, index, why);
+                unreachable!("luaL_argerror does not return");
+            }
+        }
+    }
+}
+
+/// The same; none for what are no limits. The stack is as before.
+///
+/// # Safety
+/// As [`check`], but raises nothing of its own.
+#[cfg(feature = "luajit")]
+pub unsafe fn get(l: *mut lua_State, index: c_int) -> Option<Limits> {
+    // SAFETY: by the caller.
+    unsafe {
+        let top = sys::lua_gettop(l);
+        let limits = read(l, index).ok();
+        sys::lua_settop(l, top);
+        limits
+    }
+}
+
+/// Why something is no limit: a string on the stack.
+struct Refused(*const c_char);
+
+/// # Safety
+/// As [`check`]. Where something is refused, values are left on the stack.
+unsafe fn read(l: *mut lua_State, index: c_int) -> Result<Limits, Refused> {
+    // SAFETY: by the caller.
+    unsafe {
         match sys::lua_type(l, index) {
-            sys::LUA_TNUMBER => with(l, index, Limits::new(), b"timeout\0", index),
+            sys::LUA_TNUMBER => with(l, Limits::new(), b"timeout\0", index),
             sys::LUA_TTABLE => table(l, index),
             kind => {
                 let kind = match kind {
@@ -27,16 +60,15 @@ pub unsafe fn check(l: *mut lua_State, index: c_int) -> Limits {
                     kind => sys::lua_typename(l, kind),
                 };
                 let why = c"seconds or a table of limits expected, got %s";
-                let why = sys::lua_pushfstring(l, why.as_ptr(), kind);
-                refuse(l, index, why)
+                Err(Refused(sys::lua_pushfstring(l, why.as_ptr(), kind)))
             }
         }
     }
 }
 
 /// # Safety
-/// As [`check`].
-unsafe fn table(l: *mut lua_State, index: c_int) -> Limits {
+/// As [`read`].
+unsafe fn table(l: *mut lua_State, index: c_int) -> Result<Limits, Refused> {
     let mut limits = Limits::new();
     // SAFETY: by the caller. Only a key that is a string is looked at as one, which does not change it.
     unsafe {
@@ -46,15 +78,15 @@ unsafe fn table(l: *mut lua_State, index: c_int) -> Limits {
                 sys::LUA_TSTRING => text(l, -2),
                 kind => {
                     let why = c"unknown limit: a %s as key";
-                    let why = sys::lua_pushfstring(l, why.as_ptr(), sys::lua_typename(l, kind));
-                    refuse(l, index, why)
+                    let kind = sys::lua_typename(l, kind);
+                    return Err(Refused(sys::lua_pushfstring(l, why.as_ptr(), kind)));
                 }
             };
-            limits = with(l, index, limits, key, -1);
+            limits = with(l, limits, key, -1)?;
             sys::lua_settop(l, -2);
         }
     }
-    limits
+    Ok(limits)
 }
 
 /// The string at `index`, with the zero that follows it.
@@ -73,42 +105,38 @@ unsafe fn text<'a>(l: *mut lua_State, index: c_int) -> &'a [u8] {
 /// `limits`, and the one called `key`, whose value is at `value`.
 ///
 /// # Safety
-/// As [`check`]; `key` ends with a zero, and is not collected meanwhile.
+/// As [`read`]; `key` ends with a zero, and is not collected meanwhile.
 unsafe fn with(
     l: *mut lua_State,
-    index: c_int,
     limits: Limits,
     key: &[u8],
     value: c_int,
-) -> Limits {
+) -> Result<Limits, Refused> {
     // SAFETY: by the caller.
     unsafe {
-        match key {
-            b"timeout\0" => match seconds(number(l, index, key, value)) {
+        Ok(match key {
+            b"timeout\0" => match seconds(number(l, key, value)?) {
                 Some(t) => limits.timeout(t),
                 None => limits,
             },
-            b"cpu\0" => match seconds(number(l, index, key, value)) {
+            b"cpu\0" => match seconds(number(l, key, value)?) {
                 Some(t) => limits.cpu(t),
                 None => limits,
             },
-            b"instructions\0" => match whole(l, index, key, value) {
+            b"instructions\0" => match whole(l, key, value)? {
                 Some(n) => limits.instructions(n),
                 None => limits,
             },
-            b"memory\0" => match whole(l, index, key, value).map(usize::try_from) {
+            b"memory\0" => match whole(l, key, value)?.map(usize::try_from) {
                 Some(Ok(n)) => limits.memory(n),
                 _ => limits,
             },
             _ => {
-                let why = sys::lua_pushfstring(
-                    l,
-                    c"unknown limit '%s'".as_ptr(),
-                    key.as_ptr().cast::<c_char>(),
-                );
-                refuse(l, index, why)
+                let name = key.as_ptr().cast::<c_char>();
+                let why = sys::lua_pushfstring(l, c"unknown limit '%s'".as_ptr(), name);
+                return Err(Refused(why));
             }
-        }
+        })
     }
 }
 
@@ -119,19 +147,19 @@ fn seconds(n: f64) -> Option<Duration> {
 
 /// # Safety
 /// As [`with`].
-unsafe fn whole(l: *mut lua_State, index: c_int, key: &[u8], value: c_int) -> Option<u64> {
+unsafe fn whole(l: *mut lua_State, key: &[u8], value: c_int) -> Result<Option<u64>, Refused> {
     // SAFETY: by the caller.
     unsafe {
-        let n = number(l, index, key, value);
+        let n = number(l, key, value)?;
         if n.is_finite() && n != n.floor() {
             let why = sys::lua_pushfstring(
                 l,
                 c"%s is not a whole number".as_ptr(),
                 key.as_ptr().cast::<c_char>(),
             );
-            refuse(l, index, why);
+            return Err(Refused(why));
         }
-        (n < u64::MAX as f64).then_some(n as u64)
+        Ok((n < u64::MAX as f64).then_some(n as u64))
     }
 }
 
@@ -139,7 +167,7 @@ unsafe fn whole(l: *mut lua_State, index: c_int, key: &[u8], value: c_int) -> Op
 ///
 /// # Safety
 /// As [`with`].
-unsafe fn number(l: *mut lua_State, index: c_int, key: &[u8], value: c_int) -> f64 {
+unsafe fn number(l: *mut lua_State, key: &[u8], value: c_int) -> Result<f64, Refused> {
     // SAFETY: by the caller.
     unsafe {
         let kind = sys::lua_type(l, value);
@@ -157,17 +185,8 @@ unsafe fn number(l: *mut lua_State, index: c_int, key: &[u8], value: c_int) -> f
         } else if n < 0.0 {
             sys::lua_pushfstring(l, c"%s is negative".as_ptr(), key.as_ptr().cast::<c_char>())
         } else {
-            return n;
+            return Ok(n);
         };
-        refuse(l, index, why)
+        Err(Refused(why))
     }
-}
-
-/// # Safety
-/// As [`check`]; `why` ends with a zero. Raises.
-#[cold]
-unsafe fn refuse(l: *mut lua_State, index: c_int, why: *const c_char) -> ! {
-    // SAFETY: by the caller.
-    unsafe { sys::luaL_argerror(l, index, why) };
-    unreachable!("luaL_argerror does not return");
 }

@@ -5,7 +5,7 @@
 //! by ids.
 
 use crate::board::Targets;
-use crate::{lua, tally};
+use crate::{across, lua, tally};
 use leash::sys::{self, lua_State};
 use leash::{Answer, Event, Guest, Jit, Limits, Resumed, Stop, Vm, Watch};
 use std::cell::Cell;
@@ -68,6 +68,7 @@ impl Guarded {
             let id = guest.id(l).expect("an id for the main state");
             lua::function(l, c"share", share);
             lua::function(l, c"nested", nested);
+            across::plant(l, guest);
             lua::function(l, c"watch", watch);
             lua::function(l, c"advance", advance);
             sys::lua_pushlightuserdata(l, key());

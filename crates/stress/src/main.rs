@@ -12,6 +12,7 @@
 //!
 //! `--unsafe-cross-thread` is the [counterexample](cross_thread).
 
+mod across;
 mod board;
 mod cross_thread;
 mod expected;

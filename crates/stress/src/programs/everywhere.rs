@@ -1,7 +1,8 @@
 //! The programs of every engine.
 //!
 //! Names that the host provides: `DEPTH`, how deep a recursion may go; `gc(f)`, a new object with the finalizer `f`; `share(co)`, other threads interrupt this
-//! coroutine too from now on; `nested(ms, f)`, `f()` under a timeout: true and its result, or false; `watch(co, ms)` and `advance(co)`, a coroutine that must
+//! coroutine too from now on; `nested(ms, f)`, `f()` under a timeout: true and its result, or false; `across(ms, f, ...)`, the same with any
+//! arguments and results, and `f` may yield (not on 5.1); `watch(co, ms)` and `advance(co)`, a coroutine that must
 //! yield in time, and its resume: `"killed"`, `"failed"` or the first value.
 
 use super::{Program, Scenario};
@@ -17,6 +18,9 @@ const fn on(only: &'static str, code: &'static str) -> Program {
 const fn known(code: &'static str, value: &'static str) -> Program {
     Program::known(code, value)
 }
+
+/// The engines on which a call with limits may be yielded across.
+const YIELDING: &str = "lua52 lua53 lua54 lua55 luajit";
 
 /// See [`super::scenarios`].
 pub const SCENARIOS: &[Scenario] = &[
@@ -88,6 +92,37 @@ pub const SCENARIOS: &[Scenario] = &[
             all("while true do pcall(coroutine.wrap(function() error('x') end)) end"),
             all("local function f() while true do pcall(coroutine.wrap(function() while true do end end)) end end while true do pcall(coroutine.wrap(f)) end"),
             on("lua55", "while true do coroutine.resume(coroutine.create(function() pcall(coroutine.close) end)) end"),
+        ],
+        poisons: false,
+        countable: true,
+    },
+    Scenario {
+        name: "yields",
+        values: &[
+            on(YIELDING, "local N = ... local s = 0
+                for i = 1, 60 do local co = coroutine.wrap(function(a) local _, r = across(60000, function(b) for k = 1, 4 do b = coroutine.yield(b * k) + N end return b end, a) return r end)
+                  s = s + co(i) for k = 1, 4 do s = s + co(k) end end return s"),
+            on(YIELDING, "local N = ... local t, s = {}, 0
+                for i = 1, 60 do t[i] = coroutine.wrap(function() across(60000, function() local n = i while true do n = n + coroutine.yield(n) end end) end) t[i]() end
+                for round = 1, 5 do for i = 1, 60, round do s = s + t[i](N) end across(60000, function() for i = 1, 60, 7 do s = s + t[i](i) end end) collectgarbage('step', 100) end return s"),
+            on(YIELDING, "local N = ... local function deep(d) if d == 0 then coroutine.yield(N) return 1 end local _, r = across(60000, deep, d - 1) return r + d end
+                local s = 0 for i = 1, 10 do local co = coroutine.wrap(deep) s = s + co(i) + co() end return s"),
+            on(YIELDING, "local N = ... local bad = 0
+                for i = 1, 60 do local co = coroutine.wrap(function() local ok = pcall(across, 60000, function() coroutine.yield() if i % 3 == N % 3 then error({}) end end) return ok end)
+                  co() if not co() then bad = bad + 1 end end return bad"),
+            known("local stopped = 0
+                for i = 1, 3 do local co = coroutine.wrap(function() local ok repeat ok = across(1, function() if coroutine.isyieldable == nil or coroutine.isyieldable() then pcall(coroutine.yield, 'y') end while true do end end) until ok == false return 'stopped' end)
+                  local r repeat r = co() until r ~= 'y' stopped = stopped + 1 end return stopped", "3"),
+            on(YIELDING, "local N = ... local a, b, s = nil, nil, 0
+                a = coroutine.create(function() across(60000, function() for i = 1, 40 do s = s + i if coroutine.status(b) == 'suspended' then coroutine.resume(b) end coroutine.yield() end end) end)
+                b = coroutine.create(function() across(60000, function() for i = 1, 40 do s = s + N if coroutine.status(a) == 'suspended' then coroutine.resume(a) end coroutine.yield() end end) end)
+                for i = 1, 100 do coroutine.resume(a) coroutine.resume(b) end return s"),
+        ],
+        endless: &[
+            on(YIELDING, "local co = coroutine.wrap(function() while true do across(60000, function() while true do coroutine.yield() end end) end end) while true do co() end"),
+            on(YIELDING, "local t = {} while true do for i = 1, 50 do t[i] = coroutine.create(function() across(1, function() while true do pcall(coroutine.yield) end end) end) coroutine.resume(t[i]) end
+                for i = 1, 50, 3 do coroutine.resume(t[i]) end end"),
+            on(YIELDING, "while true do local co = coroutine.create(function() across(60000, function() coroutine.yield() while true do pcall(error) end end) end) coroutine.resume(co) across(1, coroutine.resume, co) end"),
         ],
         poisons: false,
         countable: true,

@@ -48,7 +48,7 @@ impl Program {
 
     /// Whether it goes on after errors. Memory that is refused once, where it does not end the call, would change what it computes.
     pub fn catches(&self) -> bool {
-        ["pcall", "resume", "nested"]
+        ["pcall", "resume", "nested", "across"]
             .iter()
             .any(|name| self.code.contains(name))
     }

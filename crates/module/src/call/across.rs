@@ -1,0 +1,85 @@
+//! `leash.call` as a C function, and its continuation.
+//!
+//! The stack, from the arguments to the results, without moving one of them:
+//!
+//! | | 1 | 2 | 3 ... |
+//! |---|---|---|---|
+//! | called with | `limits` | `f` | arguments |
+//! | calls | true | `f` | arguments |
+//! | returns | true | results | |
+//! | or | false | error or stop | |
+//!
+//! The user's hook, if there is one, is kept below all this. How many values that are, the continuation hears from the engine.
+//!
+//! Where the calling coroutine cannot yield (a metamethod, a comparison of `table.sort`), `lua_pcallk` is a plain `lua_pcall`.
+
+use super::{entered, push_closure, push_hook, stopped};
+use crate::attach::guest;
+use crate::limits;
+use leash::sys::{self, Continuation, lua_State};
+use std::ffi::c_int;
+
+/// Pushes the function.
+///
+/// # Safety
+/// In a C function, with some free slots. May raise.
+pub unsafe fn push(l: *mut lua_State) {
+    // SAFETY: by the caller.
+    unsafe { push_closure(l, call) };
+}
+
+/// `leash.call(limits, f, ...)`
+unsafe extern "C-unwind" fn call(l: *mut lua_State) -> c_int {
+    // SAFETY: a C function called by Lua, with the stack it is promised. Nothing here owns anything where Lua runs or may raise.
+    unsafe {
+        let limits = limits::check(l, 1);
+        sys::luaL_checkany(l, 2);
+        let guest = guest(l);
+        sys::lua_pushboolean(l, 1);
+        sys::lua_replace(l, 1);
+        let mut kept = 0;
+        if guest.hook(l).0.is_some() {
+            kept = push_hook(l);
+            for _ in 0..kept {
+                sys::lua_insert(l, 1);
+            }
+        }
+        let nargs = sys::lua_gettop(l) - kept - 2;
+        let suspends = guest.may_suspend(l);
+        match guest.begin(l, &limits, suspends, kept) {
+            Err(message) => {
+                sys::lua_pushboolean(l, 0);
+                sys::lua_pushstring(l, message.as_ptr());
+                2
+            }
+            Ok(serial) if suspends => sys::pcall_across_yields::<End>(l, nargs, serial),
+            Ok(serial) => {
+                let status = sys::lua_pcall(l, nargs, sys::LUA_MULTRET, 0);
+                End::go_on(l, status, serial)
+            }
+        }
+    }
+}
+
+/// What comes after the protected call.
+struct End;
+
+impl Continuation for End {
+    unsafe fn go_on(l: *mut lua_State, status: c_int, serial: c_int) -> c_int {
+        // SAFETY: in `call`, or where it was; what the engine returns is consumed by `stopped`.
+        unsafe {
+            let guest = entered(l);
+            let mut ended = guest.end(l, serial, status);
+            let kept = ended.note;
+            if let Some(stop) = ended.stop.take() {
+                sys::lua_settop(l, kept + 1);
+                stopped(l, guest, stop, &ended, (kept != 0).then_some(1));
+            } else if status == sys::LUA_OK {
+                return sys::lua_gettop(l) - kept;
+            }
+            sys::lua_pushboolean(l, 0);
+            sys::lua_replace(l, kept + 1);
+        }
+        2
+    }
+}
