@@ -190,6 +190,7 @@ unsafe fn resize(state: &State, block: *mut c_void, osize: usize, nsize: usize) 
 fn forget(state: &State, block: *mut c_void, size: usize) {
     if size == state.coroutine_size.get() {
         let co: *mut lua_State = block.wrapping_byte_add(state.coroutine_offset.get()).cast();
+        state.forget_ward(co);
         state.coroutines.remove(co);
         state.forget_watched();
         state.forget_calls_of(co);

@@ -12,7 +12,7 @@ use crate::record::{RECOUNT_STEP, thread_identity};
 use crate::request::{CHECK, INTERRUPT, KILL, RECOUNT, SWEEP};
 use crate::scope::Scope;
 use crate::state::{COUNT_STEP, State};
-use crate::sys::{self, lua_State};
+use crate::sys::lua_State;
 use std::ffi::c_int;
 use std::ptr;
 use std::sync::atomic::{Ordering, compiler_fence};
@@ -188,10 +188,7 @@ impl State {
             if !counting && (outermost || self.jit.get() == Jit::Guarded) {
                 self.compile_again();
             }
-            if self.collector_stopped.replace(false) {
-                // SAFETY: the state is live, on its thread; this sets a word.
-                unsafe { sys::gc(self.main.get(), sys::LUA_GCRESTART) };
-            }
+            self.start_collector();
             hookless::forget(self);
             self.memory.settle();
         }
@@ -200,6 +197,7 @@ impl State {
         self.scope_state
             .set(outer.map_or(self.main.get(), |o| o.l.get()));
         self.publish();
+        self.go_on_ending();
         goes_on
     }
 

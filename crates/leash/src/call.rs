@@ -133,6 +133,7 @@ impl State {
             cpu,
             memory: self.memory.used.get(),
             limit: limits.describe(reason),
+            message: self.said.take(),
             traceback,
             enclosing,
         }))

@@ -12,6 +12,7 @@
 //! in [`sys`], and nowhere else.
 
 mod alloc;
+mod asked;
 mod boundary;
 mod call;
 mod compiler;
@@ -37,6 +38,7 @@ mod record;
 #[cfg(feature = "luajit")]
 mod recorder;
 mod request;
+mod said;
 mod scope;
 mod sentinel;
 mod slab;
@@ -49,12 +51,13 @@ mod userhook;
 mod vm;
 mod watch;
 
+pub use asked::{Untraced, kill, traceback};
 pub use guest::{Guest, InterruptFn};
 pub use hook::is_our_hook;
 pub use jit::Jit;
 pub use layout::Layout;
 pub use limits::{Limits, Reason, Stop};
 pub use sys::{ENGINE, release as lua_release};
-pub use target::{How, exists, interrupt};
+pub use target::{How, exists, interrupt, interrupt_with};
 pub use vm::{AttachError, Handle, Vm};
-pub use watch::{Answer, Event, Resumed, Watch, WatchFn};
+pub use watch::{Answer, Event, Extension, PushFn, Resumed, WarnFn, Warning, Watch, WatchFn};

@@ -150,6 +150,8 @@ pub struct Stop {
     pub memory: usize,
     /// The limit that was reached, in words: `1s`, `64 MiB`. Empty for [`Reason::Interrupt`] and [`Reason::Kill`].
     pub limit: String,
+    /// What was said by whoever has interrupted or killed it.
+    pub message: Option<String>,
     /// Where the code was: `stack traceback:` and a line for each frame, as Lua prints it; then the stacks that the running
     /// coroutine was resumed from. Empty if the stop met no frame.
     pub traceback: String,
@@ -160,6 +162,9 @@ pub struct Stop {
 impl fmt::Display for Stop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let after = Rounded(self.elapsed);
+        if let Some(message) = &self.message {
+            return f.write_str(message);
+        }
         match self.reason {
             Reason::Timeout => write!(f, "timeout of {} reached after {after}", self.limit),
             Reason::Cpu => write!(
@@ -185,7 +190,7 @@ impl fmt::Display for Stop {
 impl std::error::Error for Stop {}
 
 /// A limit as a person would write it.
-fn time(d: Duration) -> String {
+pub fn time(d: Duration) -> String {
     if d.is_zero() {
         "0s".into()
     } else {

@@ -21,15 +21,7 @@ pub unsafe fn check(l: *mut lua_State, index: c_int) -> Limits {
         match sys::lua_type(l, index) {
             sys::LUA_TNUMBER => with(l, index, Limits::new(), b"timeout\0", index),
             sys::LUA_TTABLE => table(l, index),
-            kind => {
-                let kind = match kind {
-                    sys::LUA_TNONE => c"no value".as_ptr(),
-                    kind => sys::lua_typename(l, kind),
-                };
-                let why = c"seconds or a table of limits expected, got %s";
-                let why = sys::lua_pushfstring(l, why.as_ptr(), kind);
-                refuse(l, index, why)
-            }
+            kind => no_limits(l, index, kind),
         }
     }
 }
@@ -38,6 +30,16 @@ pub unsafe fn check(l: *mut lua_State, index: c_int) -> Limits {
 /// As [`check`].
 unsafe fn table(l: *mut lua_State, index: c_int) -> Limits {
     let mut limits = Limits::new();
+    // SAFETY: by the caller.
+    unsafe { each(l, index, |key| limits = with(l, index, limits.clone(), key, -1)) };
+    limits
+}
+
+/// Calls `f` with each key of the table at `index`, with the zero that follows it; the value is on top of the stack. It may raise.
+///
+/// # Safety
+/// As [`check`].
+unsafe fn each(l: *mut lua_State, index: c_int, mut f: impl FnMut(&[u8])) {
     // SAFETY: by the caller. Only a key that is a string is looked at as one, which does not change it.
     unsafe {
         sys::lua_pushnil(l);
@@ -50,11 +52,90 @@ unsafe fn table(l: *mut lua_State, index: c_int) -> Limits {
                     refuse(l, index, why)
                 }
             };
-            limits = with(l, index, limits, key, -1);
+            f(key);
             sys::lua_settop(l, -2);
         }
     }
-    limits
+}
+
+/// The limits of a watch.
+#[derive(Default)]
+pub struct Watching {
+    /// From a resume to the end.
+    pub timeout: Option<Duration>,
+    /// From a resume to the warning.
+    pub warn: Option<Duration>,
+    /// The index of the function that is called then; 0: there is none. It stays on the stack.
+    pub on_warn: c_int,
+}
+
+/// The limits of a watch at `index`.
+///
+/// # Safety
+/// As [`check`].
+pub unsafe fn check_watching(l: *mut lua_State, index: c_int) -> Watching {
+    let mut w = Watching::default();
+    // SAFETY: by the caller.
+    unsafe {
+        match sys::lua_type(l, index) {
+            sys::LUA_TNUMBER => w.timeout = seconds(number(l, index, b"timeout\0", index)),
+            sys::LUA_TTABLE => {
+                let function = sys::lua_gettop(l) + 1;
+                sys::lua_pushnil(l); // makes room for it
+                each(l, index, |key| match key {
+                    b"timeout\0" => w.timeout = seconds(number(l, index, key, -1)),
+                    b"warn\0" => w.warn = seconds(number(l, index, key, -1)),
+                    b"on_warn\0" => {
+                        callable(l, index, -1);
+                        sys::lua_pushvalue(l, -1);
+                        sys::lua_replace(l, function);
+                        w.on_warn = function;
+                    }
+                    _ => {
+                        let why = c"'%s' is no limit of a watch, which takes timeout, warn and on_warn";
+                        let key = key.as_ptr().cast::<c_char>();
+                        refuse(l, index, sys::lua_pushfstring(l, why.as_ptr(), key))
+                    }
+                });
+            }
+            kind => no_limits(l, index, kind),
+        }
+        let why = match (w.warn, w.on_warn, w.timeout) {
+            (Some(_), 0, _) => c"warn needs on_warn",
+            (None, 1.., _) => c"on_warn needs warn",
+            (Some(warn), _, Some(timeout)) if warn >= timeout => c"warn has to be less than timeout",
+            _ => return w,
+        };
+        refuse(l, index, why.as_ptr())
+    }
+}
+
+/// # Safety
+/// As [`check`]. Raises unless there is a function at `value`.
+unsafe fn callable(l: *mut lua_State, index: c_int, value: c_int) {
+    // SAFETY: by the caller.
+    unsafe {
+        if sys::lua_type(l, value) != sys::LUA_TFUNCTION {
+            let why = c"on_warn: function expected, got %s";
+            let kind = sys::lua_typename(l, sys::lua_type(l, value));
+            refuse(l, index, sys::lua_pushfstring(l, why.as_ptr(), kind))
+        }
+    }
+}
+
+/// # Safety
+/// As [`check`]. Raises.
+unsafe fn no_limits(l: *mut lua_State, index: c_int, kind: c_int) -> ! {
+    // SAFETY: by the caller.
+    unsafe {
+        let kind = match kind {
+            sys::LUA_TNONE => c"no value".as_ptr(),
+            kind => sys::lua_typename(l, kind),
+        };
+        let why = c"seconds or a table of limits expected, got %s";
+        let why = sys::lua_pushfstring(l, why.as_ptr(), kind);
+        refuse(l, index, why)
+    }
 }
 
 /// The string at `index`, with the zero that follows it.

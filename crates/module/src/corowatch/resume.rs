@@ -5,6 +5,7 @@
 
 use super::{DISPATCH, guest, key, seconds};
 use crate::compat;
+use crate::watch::doom;
 use leash::sys::{self, lua_State};
 use leash::{Guest, Resumed};
 use std::ffi::{CStr, c_int};
@@ -157,6 +158,9 @@ unsafe fn follows_users_clock(l: *mut lua_State, guest: Guest, index: c_int) -> 
 unsafe fn say_why(l: *mut lua_State, guest: Guest, co: *mut lua_State) -> c_int {
     // SAFETY: by the caller. The note lives as long as the coroutine, which is referred to.
     unsafe {
+        if guest.is_doomed(co) {
+            return doom::say_why(l, guest, co);
+        }
         let (watch, note) = (guest.watch_of(co), guest.note_of(co));
         sys::lua_pushboolean(l, 0);
         sys::lua_pushstring(
