@@ -52,8 +52,9 @@ pub unsafe fn throw_for(state: &State, l: *mut lua_State, dies: Option<*mut lua_
         if let Some(offset) = errfunc {
             l.byte_add(offset).cast::<isize>().write_volatile(0);
         }
+        let pushed = dies.is_some_and(|co| state.push_doom(l, co)); // while hooks are still off
         hookless::before_an_error(state, l);
-        if dies.is_some_and(|co| state.push_doom(l, co)) {
+        if pushed {
             sys::lua_error(l);
         }
         if errfunc.is_none() {
