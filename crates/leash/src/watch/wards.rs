@@ -485,12 +485,12 @@ impl State {
     /// `l` runs this hook.
     pub unsafe fn push_doom(&self, l: *mut lua_State, co: *mut lua_State) -> bool {
         match self.wards.push.get() {
-            // Not in a finalizer: it has no say in what becomes of the coroutine, and the object is made by Lua.
-            Some(push) if !self.hookless.is_any() && !hookless::in_finalizer(self) => {
-                // SAFETY: by the caller.
-                unsafe { push(l, co) }
-            }
-            _ => false,
+            // SAFETY: by the caller. The object is made by Lua, so the collector is to do nothing now.
+            Some(push) => unsafe {
+                self.stop_collector();
+                push(l, co)
+            },
+            None => false,
         }
     }
 
@@ -498,8 +498,10 @@ impl State {
     fn let_go(&self) {
         let mut ended = false;
         while let Some(ward) = self.wards.seen().find(|w| self.jump(w.co) == 0) {
-            ended |= ward.doomed.get().is_some();
-            // SAFETY: a reference to a ward that stays.
+            if ward.doomed.get().is_some() {
+                ended = true;
+                ward.told.set(true); // by the error that has ended it
+            }
             self.wards.forget_seen(ward);
             self.publish_seen();
         }

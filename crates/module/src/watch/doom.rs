@@ -1,7 +1,7 @@
 //! The error that ends a coroutine: a [stop](crate::stop), also for who has resumed it by a function that is not ours.
 //!
 //! The engine ends a coroutine by an error that it raises in a hook, again and again. The object of that error is what the last resume
-//! returns; so it is the stop. It is made in the hook, once, with the collector stopped: no finalizer runs there. A table with weak values
+//! returns; so it is the stop. It is made in the hook, once; the engine has stopped the collector, so no finalizer runs there. A table with weak values
 //! keeps it meanwhile.
 //!
 //! LuaJIT: a message handler (`xpcall`) would be called for it, in the hook, and the engine cannot take that away there. So where one is
@@ -69,15 +69,7 @@ unsafe fn push_made(l: *mut lua_State, co: *mut lua_State, stop: &Stop) -> bool 
     unsafe {
         sys::lua_rawgetp(l, sys::LUA_REGISTRYINDEX, key(&MAKE));
         sys::lua_pushlightuserdata(l, co.cast());
-        let runs = sys::gc(l, sys::COLLECTOR_IS_RUNNING) != 0;
-        if runs {
-            sys::gc(l, sys::LUA_GCSTOP);
-        }
-        let status = stop::offer(stop, || sys::lua_pcall(l, 1, 1, 0));
-        if runs {
-            sys::gc(l, sys::LUA_GCRESTART);
-        }
-        status == sys::LUA_OK
+        stop::offer(stop, || sys::lua_pcall(l, 1, 1, 0)) == sys::LUA_OK
     }
 }
 
