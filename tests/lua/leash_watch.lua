@@ -90,6 +90,7 @@ clean_test("create, resume and wrap are those of coroutine", function()
       n = n + select("#", ...) + select("#", coroutine.yield(n, ...))
     end
   end
+  local messages = {}
   for _, lib in ipairs { leash, coroutine } do
     local co = lib.create(body)
     equal(coroutine.status(co), "suspended")
@@ -112,9 +113,17 @@ clean_test("create, resume and wrap are those of coroutine", function()
     running = lib.create(function() return lib.resume(running) end)
     local _, fine, message = lib.resume(running)
     equal(fine, false)
-    equal(message, "cannot resume non-suspended coroutine")
+    messages[#messages + 1] = message
     equal(select(2, lib.resume(running)), "cannot resume dead coroutine")
+    local outer
+    outer = lib.create(function() return select(2, lib.resume(lib.create(function() return lib.resume(outer) end))) end)
+    local _, fine, message = lib.resume(outer)
+    equal(fine, false)
+    messages[#messages + 1] = message
   end
+  contains(messages[1], "cannot resume")
+  equal(messages[1], messages[3])
+  equal(messages[2], messages[4])
 end)
 
 if check.engine == "lua54" or check.engine == "lua55" then

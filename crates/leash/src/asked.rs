@@ -135,6 +135,11 @@ impl State {
         self.ask_self(CHECK);
     }
 
+    /// What was said with the kill, for the call that it ends.
+    pub fn take_said(&self, enclosing: bool) -> Option<String> {
+        if enclosing { None } else { self.said.take() }
+    }
+
     fn trace_of(&self, l: *mut lua_State, co: *mut lua_State, target: &Target) -> String {
         let whole = self.whole.get().is_some_and(|w| ptr::eq(w, target));
         let mut text = String::new();

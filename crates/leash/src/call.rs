@@ -133,7 +133,7 @@ impl State {
             cpu,
             memory: self.memory.used.get(),
             limit: limits.describe(reason),
-            message: self.said.take(),
+            message: self.take_said(enclosing).filter(|_| reason == Reason::Kill),
             traceback,
             enclosing,
         }))

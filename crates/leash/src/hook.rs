@@ -25,6 +25,7 @@ use crate::state::State;
 use crate::sys::{self, lua_Debug, lua_State};
 use crate::{alloc, hookless, jit, trace};
 use std::ffi::{CStr, c_int, c_void};
+use std::ptr;
 use std::sync::atomic::Ordering;
 use watchdog::{Ticks, poke::Thread};
 
@@ -464,7 +465,7 @@ unsafe extern "C-unwind" fn hook(l: *mut lua_State, ar: *mut lua_Debug) {
     // Not before: coroutines that die by a stop as fast as a finalizer makes them say nothing of the finalizer.
     state.unanswered.set(0);
     let own = interrupted_in(state, l).and_then(|(who, entry)| Some((who, entry.target.get()?)));
-    let whole = state.whole.get().map(|target| (l, target));
+    let whole = state.whole.get().map(|target| (ptr::null_mut(), target));
     let mut interrupted = own.filter(|(_, t)| t.answer_once());
     if interrupted.is_none() {
         interrupted = whole.filter(|(_, t)| t.answer_once());

@@ -190,15 +190,22 @@ unsafe fn push_said(l: *mut lua_State) -> bool {
     }
 }
 
-/// Pushes the handler of `who`, which is `l` or the main state; the table is on top. Returns its type.
+/// Pushes the handler of `who`, which is `l`, or the main state, or nobody in particular; the table is on top. Returns its type.
 unsafe fn push_handler(l: *mut lua_State, who: *mut lua_State) -> c_int {
     // SAFETY: as `interrupted`.
     unsafe {
-        if Guest::of(l).is_some_and(|g| g.main() == who) {
+        let main = Guest::of(l).map(|g| g.main());
+        if main == Some(who) {
             return sys::lua_rawgeti(l, -1, MAIN);
         }
         sys::lua_pushthread(l);
-        sys::lua_rawget(l, -2)
+        let kind = sys::lua_rawget(l, -2);
+        if kind != sys::LUA_TNIL || !who.is_null() {
+            return kind;
+        }
+        // Whatever runs was meant, and has none of its own.
+        sys::lua_settop(l, -2);
+        sys::lua_rawgeti(l, -1, MAIN)
     }
 }
 

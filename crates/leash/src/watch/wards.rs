@@ -316,6 +316,7 @@ impl State {
         {
             self.wards.note_seen(ward); // killed while it was suspended
             self.publish_seen();
+            self.ask_self(WATCH); // whoever has resumed it is to see it end
         }
         let mut dies = None;
         for frame in self.frames().filter(|f| f.is_ward()) {

@@ -106,9 +106,8 @@ unsafe fn not_resumable(l: *mut lua_State, co: *mut lua_State) -> Option<&'stati
     unsafe {
         let mut ar = std::mem::zeroed();
         match sys::lua_status(co) {
-            sys::LUA_OK if co == l || sys::lua_getstack(co, 0, &mut ar) != 0 => {
-                Some(c"cannot resume non-suspended coroutine")
-            }
+            sys::LUA_OK if co == l => Some(compat::RUNNING),
+            sys::LUA_OK if sys::lua_getstack(co, 0, &mut ar) != 0 => Some(compat::NORMAL),
             sys::LUA_OK if sys::lua_gettop(co) > 0 => None,
             _ => Some(c"cannot resume dead coroutine"),
         }
