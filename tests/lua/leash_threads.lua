@@ -93,9 +93,9 @@ test("interrupt with a message", function()
     leash.on_interrupt(function(message) heard = message end)
     out:addmsg(leash.id())
     while not heard do end
-    out:addmsg(leash.state_id())
     leash.on_interrupt(nil)
-    local fine, err = pcall(function() while true do end end)
+    local id = leash.state_id()
+    local fine, err = pcall(function() out:addmsg(id) while true do end end)
     return heard, err
   end)
   equal(leash.interrupt(from:nextmsg(), "hello"), true)
@@ -120,6 +120,7 @@ test("traceback: where another thread is, without stopping it", function()
     return n
   end)
   local state, main, asleep = from:nextmsg()
+  repeat until leash.traceback(state):find "works"
   for _ = 1, 20 do
     local text = ok(leash.traceback(state))
     contains(text, "stack traceback:")

@@ -209,7 +209,7 @@ fn admit(state: &State, block: *const c_void, growth: usize) -> bool {
         Answer::RanOut => {
             let wanted = state.memory.used.get().saturating_add(growth);
             state.for_each_scope(|s: &Scope| {
-                if wanted > s.memory_until {
+                if wanted > s.memory_until.get() {
                     s.hit(Reason::Memory);
                 }
             });

@@ -47,10 +47,10 @@ impl State {
             record
                 .started
                 .store(scope.started.as_nanos(), Ordering::Relaxed);
-            if scope.cpu_until != u64::MAX {
+            if scope.cpu_until.get() != u64::MAX {
                 self.publish_clock();
             }
-        } else if scope.cpu_until != u64::MAX {
+        } else if scope.cpu_until.get() != u64::MAX {
             self.publish_clock();
         }
         self.memory.begin();
@@ -82,8 +82,8 @@ impl State {
         }
         compiler_fence(Ordering::SeqCst);
         self.rehooking.set(false);
-        if scope.deadline <= scope.started
-            || scope.cpu_until <= nanos(scope.cpu_started)
+        if scope.deadline.get() <= scope.started
+            || scope.cpu_until.get() <= nanos(scope.cpu_started)
             || scope.budget.get().is_some_and(|n| n <= 0)
         {
             self.ask_self(CHECK); // a limit of zero needs no timer
@@ -96,14 +96,14 @@ impl State {
     }
 
     /// Copies the limits in force to where the timer thread and the allocator look, and arms the alarm.
-    fn publish(&self) {
+    pub fn publish(&self) {
         let record = self.record();
         // SAFETY: the innermost open scope, if any.
         let scope = unsafe { self.scope.get().as_ref() };
-        let deadline = scope.map_or(Ticks::NEVER, |s| s.earliest);
-        let cpu = scope.map_or(u64::MAX, |s| s.cpu_earliest);
+        let deadline = scope.map_or(Ticks::NEVER, |s| s.earliest.get());
+        let cpu = scope.map_or(u64::MAX, |s| s.cpu_earliest.get());
         self.memory
-            .set_limit(scope.map_or(usize::MAX, |s| s.memory_least));
+            .set_limit(scope.map_or(usize::MAX, |s| s.memory_least.get()));
         record
             .deadline
             .store(deadline.as_nanos(), Ordering::Relaxed);
@@ -220,7 +220,7 @@ impl State {
         let now = Ticks::now();
         let mut cpu = Duration::ZERO;
         // SAFETY: the innermost open scope, if any.
-        if unsafe { self.scope.get().as_ref() }.is_some_and(|s| s.cpu_earliest != u64::MAX) {
+        if unsafe { self.scope.get().as_ref() }.is_some_and(|s| s.cpu_earliest.get() != u64::MAX) {
             cpu = ThreadClock::current().read().unwrap_or_default();
         }
         let mut verdict = None;

@@ -85,7 +85,7 @@ impl State {
         if unsafe { hook::memory_ran_out(self, l, status) } {
             // The limit may be that of a call around this one.
             self.for_each_scope(|s| {
-                if s.memory_until == scope.memory_least {
+                if s.memory_until.get() == scope.memory_least.get() {
                     s.hit(Reason::Memory);
                 }
             });

@@ -442,6 +442,8 @@ unsafe extern "C-unwind" fn hook(l: *mut lua_State, ar: *mut lua_Debug) {
         return; // the next instruction is soon enough
     }
     state.answer_more(l);
+    // SAFETY: `l` runs this hook, and nothing here owns anything.
+    unsafe { state.look_at_warnings(l) };
     if !state.scope.get().is_null() && state.verdict().is_some() {
         // SAFETY: `l` runs this hook.
         unsafe { raise(state, l) };

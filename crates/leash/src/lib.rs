@@ -49,6 +49,7 @@ mod target;
 mod trace;
 mod userhook;
 mod vm;
+mod warning;
 mod watch;
 
 pub use asked::{Untraced, kill, traceback};

@@ -19,6 +19,7 @@ pub struct Limits {
     pub(crate) cpu: Option<Duration>,
     pub(crate) instructions: Option<u64>,
     pub(crate) memory: Option<usize>,
+    pub(crate) warn: Option<(Duration, u64)>,
 }
 
 impl Limits {
@@ -51,6 +52,18 @@ impl Limits {
     pub fn memory(mut self, limit: usize) -> Limits {
         self.memory = Some(limit);
         self
+    }
+
+    /// Has the function that was given to [`Guest::on_ward`](crate::Guest::on_ward) called, once, when the call has lasted for `after`. `mark` is for that
+    /// function.
+    pub fn warn(mut self, after: Duration, mark: u64) -> Limits {
+        self.warn = Some((after, mark));
+        self
+    }
+
+    /// Whether that is so.
+    pub fn warns(&self) -> bool {
+        self.warn.is_some()
     }
 
     /// What is left of the same limits for a second call, after `spent` of the wall clock and `cpu` of the CPU clock.

@@ -35,19 +35,23 @@ pub struct Scope {
     /// The thread's CPU time then.
     pub cpu_started: Duration,
     /// This scope's own limits, absolute: point in time; nanoseconds of the CPU clock; bytes in use.
-    pub deadline: Ticks,
+    pub deadline: Cell<Ticks>,
     /// See `deadline`.
-    pub cpu_until: u64,
+    pub cpu_until: Cell<u64>,
     /// See `deadline`.
-    pub memory_until: usize,
+    pub memory_until: Cell<usize>,
     /// Instructions left; none: not counted.
     pub budget: Cell<Option<i64>>,
     /// The earliest deadline of this and all outer scopes, and so on.
-    pub earliest: Ticks,
+    pub earliest: Cell<Ticks>,
     /// See `earliest`.
-    pub cpu_earliest: u64,
+    pub cpu_earliest: Cell<u64>,
     /// See `earliest`.
-    pub memory_least: usize,
+    pub memory_least: Cell<usize>,
+    /// When to warn, as `Ticks` ([`crate::warning`]), and what else that takes.
+    pub warn_at: Cell<Ticks>,
+    /// What was asked for.
+    pub limits: Limits,
     /// Set once this scope has to end.
     pub hit: Cell<Option<Reason>>,
 }
@@ -82,6 +86,8 @@ impl Scope {
             u64::try_from(cpu_started.saturating_add(t).as_nanos()).unwrap_or(u64::MAX)
         });
         let memory_until = limits.memory.map_or(usize::MAX, |m| used.saturating_add(m));
+        let warn_at = limits.warn.map_or(Ticks::NEVER, |w| started.after(w.0));
+        let due = deadline.min(warn_at);
         // SAFETY: by the caller.
         let around = unsafe { outer.as_ref() };
         Scope {
@@ -91,17 +97,21 @@ impl Scope {
             can_vanish,
             started,
             cpu_started,
-            deadline,
-            cpu_until,
-            memory_until,
+            deadline: Cell::new(deadline),
+            cpu_until: Cell::new(cpu_until),
+            memory_until: Cell::new(memory_until),
+            warn_at: Cell::new(warn_at),
+            limits: limits.clone(),
             budget: Cell::new(
                 limits
                     .instructions
                     .map(|n| i64::try_from(n).unwrap_or(i64::MAX)),
             ),
-            earliest: around.map_or(deadline, |o| o.earliest.min(deadline)),
-            cpu_earliest: around.map_or(cpu_until, |o| o.cpu_earliest.min(cpu_until)),
-            memory_least: around.map_or(memory_until, |o| o.memory_least.min(memory_until)),
+            earliest: Cell::new(around.map_or(due, |o| o.earliest.get().min(due))),
+            cpu_earliest: Cell::new(around.map_or(cpu_until, |o| o.cpu_earliest.get().min(cpu_until))),
+            memory_least: Cell::new(
+                around.map_or(memory_until, |o| o.memory_least.get().min(memory_until)),
+            ),
             hit: Cell::new(None),
         }
     }
@@ -115,10 +125,10 @@ impl Scope {
 
     /// Looks at the clocks, and marks the scope if it is due.
     pub fn look(&self, now: Ticks, cpu: Duration) {
-        if self.deadline <= now {
+        if self.deadline.get() <= now {
             self.hit(Reason::Timeout);
         }
-        if self.cpu_until != u64::MAX && Duration::from_nanos(self.cpu_until) <= cpu {
+        if self.cpu_until.get() != u64::MAX && Duration::from_nanos(self.cpu_until.get()) <= cpu {
             self.hit(Reason::Cpu);
         }
         if self.budget.get().is_some_and(|n| n <= 0) {

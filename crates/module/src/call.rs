@@ -16,6 +16,7 @@
 //! done inside a protected call of its own ([`hand_over`]), and the report is dropped before anything is raised from here.
 
 use crate::attach::guest;
+use crate::watch::warning;
 use crate::{limits, stop};
 use leash::Stop;
 use leash::sys::{self, lua_State};
@@ -53,13 +54,18 @@ unsafe extern "C-unwind" fn call(l: *mut lua_State) -> c_int {
     // SAFETY: a C function called by Lua, with the stack it is promised. Nothing here owns anything where Lua runs or may raise; what the
     // engine returns is consumed by `hand_over`.
     unsafe {
-        let limits = limits::check(l, 1);
+        let mut limits = limits::check(l, 1);
         sys::luaL_checkany(l, 2);
         let guest = guest(l);
+        let mut below = 0; // values that are kept below all this
+        if limits.warns() {
+            limits = warning::for_call(l, guest, limits);
+            below = 1;
+        }
         sys::lua_pushboolean(l, 1);
-        sys::lua_replace(l, 1);
+        sys::lua_replace(l, below + 1);
         let hook = guest.hook(l);
-        let kept = if hook.0.is_some() { keep_hook(l) } else { 0 };
+        let kept = below + if hook.0.is_some() { keep_hook(l) } else { 0 };
         let nargs = sys::lua_gettop(l) - kept - 2;
         match guest.call(l, nargs, sys::LUA_MULTRET, 0, &limits) {
             Ok(sys::LUA_OK) => return sys::lua_gettop(l) - kept,
@@ -69,7 +75,7 @@ unsafe extern "C-unwind" fn call(l: *mut lua_State) -> c_int {
                 if let After::Unwind = after {
                     guest.unwind(l);
                 }
-                if kept != 0 {
+                if kept > below {
                     restore_hook(l);
                 } else if hook.0.is_some() {
                     guest.set_hook(l, hook);

@@ -110,6 +110,36 @@ pub unsafe fn check_watching(l: *mut lua_State, index: c_int) -> Watching {
     }
 }
 
+/// Pushes the `on_warn` of the limits at `index`, a table that has been checked and has that or `warn`. There has to be the other, too, and before the
+/// timeout. Returns when to call it.
+///
+/// # Safety
+/// As [`check`].
+pub unsafe fn push_on_warn(l: *mut lua_State, index: c_int) -> Duration {
+    // SAFETY: by the caller; metamethods are not asked.
+    unsafe {
+        let top = sys::lua_gettop(l);
+        for name in [c"on_warn", c"warn", c"timeout"] {
+            sys::lua_pushstring(l, name.as_ptr());
+            sys::lua_rawget(l, index);
+        }
+        let has = |at: c_int| sys::lua_type(l, top + at) != sys::LUA_TNIL;
+        let number = |at: c_int| sys::lua_tonumber(l, top + at);
+        let why = if !has(1) {
+            c"warn needs on_warn"
+        } else if !has(2) {
+            c"on_warn needs warn"
+        } else if has(3) && number(2) >= number(3) {
+            c"warn has to be less than timeout"
+        } else {
+            let after = seconds(number(2)).unwrap_or(Duration::MAX);
+            sys::lua_settop(l, top + 1);
+            return after;
+        };
+        refuse(l, index, why.as_ptr())
+    }
+}
+
 /// # Safety
 /// As [`check`]. Raises unless there is a function at `value`.
 unsafe fn callable(l: *mut lua_State, index: c_int, value: c_int) {
@@ -177,6 +207,18 @@ unsafe fn with(
                 Some(n) => limits.instructions(n),
                 None => limits,
             },
+            // With the function that goes with it: see `push_on_warn`.
+            b"warn\0" => {
+                let after = seconds(number(l, index, key, value));
+                limits.warn(after.unwrap_or(Duration::MAX), 0)
+            }
+            b"on_warn\0" => {
+                callable(l, index, value);
+                match limits.warns() {
+                    true => limits,
+                    false => limits.warn(Duration::MAX, 0),
+                }
+            }
             b"memory\0" => match whole(l, index, key, value).map(usize::try_from) {
                 Some(Ok(n)) => limits.memory(n),
                 _ => limits,

@@ -52,7 +52,8 @@ pub struct Wards {
     count: Cell<usize>,
     /// The list is being changed: a signal handler keeps off.
     busy: Cell<bool>,
-    on_warn: Cell<Option<WarnFn>>,
+    /// What to call to warn, of calls with limits as well.
+    pub on_warn: Cell<Option<WarnFn>>,
     push: Cell<Option<PushFn>>,
 }
 
@@ -374,12 +375,8 @@ impl State {
                 elapsed,
                 timeout: watch.kill,
             };
-            let mut wanted = Extension::None;
-            if let Some(f) = self.wards.on_warn.get() {
-                // SAFETY: `l` runs this hook; nothing here owns anything.
-                unsafe { f(l, &warning, &mut wanted) };
-            }
-            match wanted {
+            // SAFETY: by the caller; nothing here owns anything.
+            match unsafe { self.warn(l, &warning) } {
                 Extension::None => {}
                 Extension::Afresh => times.start(limits, Ticks::now().as_nanos()),
                 Extension::Grant(more) => {

@@ -8,7 +8,7 @@
 
 use crate::table::set_number;
 use leash::sys::{self, lua_State};
-use leash::{Extension, Guest, Warning};
+use leash::{Extension, Guest, Limits, Warning};
 use std::ffi::{c_int, c_void};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -108,15 +108,24 @@ unsafe fn make(l: *mut lua_State, mark: u64, function: c_int) {
     }
 }
 
-/// The same, for a call: the table stays on the stack, and the function is known for as long.
+/// `limits`, which are those at index 1, with the mark of the function in them. Puts its table below everything else.
 ///
 /// # Safety
-/// As [`keep`].
-pub unsafe fn keep_on_stack(l: *mut lua_State, function: c_int) -> u64 {
+/// In a C function called by Lua. May raise.
+#[cold]
+pub unsafe fn for_call(l: *mut lua_State, guest: Guest, limits: Limits) -> Limits {
     let mark = new_mark();
-    // SAFETY: by the caller.
-    unsafe { make(l, mark, function) };
-    mark
+    // SAFETY: by the caller. `Limits` own nothing.
+    unsafe {
+        sys::luaL_checkstack(l, 6, std::ptr::null());
+        let after = crate::limits::push_on_warn(l, 1);
+        guest.on_ward(warn, super::doom::push);
+        let function = sys::lua_gettop(l);
+        make(l, mark, function);
+        sys::lua_remove(l, function);
+        sys::lua_insert(l, 1);
+        limits.warn(after, mark)
+    }
 }
 
 /// Keeps the function of this mark for the coroutine on top of the stack, too.
