@@ -1,0 +1,170 @@
+-- Hostile scripts under a limit, in a call (leash.call) and in a coroutine (leash.watch): each of them must be stopped, and the state must be healthy
+-- afterwards.
+--
+--   LUA_PATH='tests/lua/?.lua' LUA_CPATH='target/modules/lua54/?.so' lua5.4 tests/lua/evasion.lua [SCRIPT...]
+--
+-- The scripts are in the folder `evasion`, one trick in each; a line `-- Only: lua54 lua55` names the engines that have what it needs. Each
+-- runs in two processes of its own, which call or watch it; each is killed if it does not come back: so one that is not stopped fails, is named, and
+-- does not keep the others from running.
+
+local LIMIT = 0.05 -- seconds that a script gets
+local PATIENCE = 6 -- seconds until its process is killed
+local LITTLE_PATIENCE = 3 -- the same, for those that are expected not to be stopped
+
+-- What an engine cannot stop yet, and why. It is run all the same: when it is stopped one day, this list is wrong, and that is a failure, too.
+local NOT_YET = {
+  gsub_nested = { luajit = "LuaJIT does not limit the depth of C calls: this overflows the C stack, without Leash, too" },
+}
+
+-- The same for a watched coroutine.
+local NOT_YET_WATCHED = {
+  gsub_nested = NOT_YET.gsub_nested,
+}
+
+local folder = arg[0]:gsub("[^/]*$", "")
+
+-- The child: runs one script, and looks at the state afterwards. -----------------------------------------------------------------
+
+local function has_hook()
+  local f, mask, count = debug.gethook()
+  return f ~= nil and (mask ~= "" or count ~= 0)
+end
+
+-- Finalizers that the script has left behind run when its garbage is collected: so that is done first of all, and under a limit again.
+local function full_collection()
+  collectgarbage()
+  collectgarbage()
+end
+
+local function collect(leash)
+  for _ = 1, 150 do
+    if leash.call(0.1, full_collection) then return end
+  end
+  error "the collector does not come to an end"
+end
+
+local function look_after(leash)
+  assert(not has_hook(), "a hook is left")
+  local fine, value = leash.call(100, function(x) return x end, 7)
+  assert(fine and value == 7, "the next call does not work")
+  for _ = 1, 3 do
+    local fine, err = leash.call(0.01, function() while true do pcall(error) end end)
+    assert(not fine and leash.reason(err) == "timeout", "the next limit does not work")
+  end
+  assert(not has_hook(), "a hook is left after the next stop")
+  local co = coroutine.wrap(function() coroutine.yield(has_hook()) end)
+  assert(not co(), "a hook is left in a coroutine")
+  local weak = setmetatable({ {} }, { __mode = "v" })
+  collect(leash)
+  assert(not weak[1], "the collector does not collect")
+  local before = collectgarbage "count"
+  for _ = 1, 200000 do local _ = { {} } end
+  assert(collectgarbage "count" < before + 20000, "the collector does not run by itself")
+end
+
+-- `-- Needs: guard_stdlib`: tricks with C functions that are stopped only if they are guarded.
+local function needs_guard(file)
+  for line in io.lines(file) do
+    if line == "-- Needs: guard_stdlib" then return true end
+  end
+  return false
+end
+
+local ways = {}
+
+function ways.call(leash, script)
+  return leash.call(LIMIT, script)
+end
+
+-- By the stock functions: so it is seen to run, and not counted exactly.
+function ways.watch(leash, script)
+  return coroutine.resume(leash.watch(coroutine.create(script), LIMIT))
+end
+
+local function run_one(way, file)
+  local load_script = require "support.evasion"
+  local leash = require "leash"
+  if needs_guard(file) then leash.guard_stdlib() end
+  local script, env = load_script(file)
+  local fine, err = ways[way](leash, script)
+  env.done, script = true, nil
+  collect(leash)
+  assert(not fine, "it has ended by itself")
+  assert(leash.reason(err) == "timeout", "it ended with " .. tostring(err))
+  collectgarbage "restart"
+  pcall(collectgarbage, "incremental")
+  look_after(leash)
+  io.stdout:write("stopped ", ("%.1f"):format((err.elapsed - LIMIT) * 1000), "\n")
+end
+
+if arg[1] == "--child" then
+  run_one(arg[2], arg[3])
+  os.exit(0)
+end
+
+-- The parent. ---------------------------------------------------------------------------------------------------------------------
+
+local check = require "support.check"
+
+local function lines(command)
+  local pipe = assert(io.popen(command))
+  local found = {}
+  for line in pipe:lines() do found[#found + 1] = line end
+  pipe:close()
+  return found
+end
+
+local function quoted(text)
+  return "'" .. text:gsub("'", "'\\''") .. "'"
+end
+
+local function read(file)
+  local f = assert(io.open(file))
+  local text = f:read "*a"
+  f:close()
+  return text
+end
+
+-- "stopped" and how late in milliseconds, or what it said instead.
+local function try(way, file, patience)
+  local words = { "timeout -s KILL", patience, quoted(arg[-1]), quoted(arg[0]), "--child", way, quoted(file), "2>&1" }
+  local said = lines(table.concat(words, " ") .. "; echo exit $?")
+  local late = table.concat(said, "\n"):match "stopped (%S+)\nexit 0$"
+  return late and "stopped" or table.concat(said, "\n"), tonumber(late)
+end
+
+local wanted = {}
+for i = 1, #arg do wanted[arg[i]] = true end
+
+local files = lines("ls " .. quoted(folder) .. "evasion/*.lua")
+
+local function run_all(way, not_yet)
+  local stopped, skipped, latest, slowest = 0, 0, 0, "none"
+  for _, file in ipairs(files) do
+    local name = file:match "([^/]*)%.lua$"
+    local only = read(file):match "\n%-%- Only: ([^\n]*)"
+    local reason = not_yet[name] and (not_yet[name][check.engine] or not_yet[name].all)
+    if only and not (only .. " "):find(check.engine .. " ", 1, true) then
+      skipped = skipped + 1
+    elseif next(wanted) == nil or wanted[name] then
+      check.test(way .. ": " .. name, function()
+        local outcome, late = try(way, file, reason and LITTLE_PATIENCE or PATIENCE)
+        if reason then
+          check.ok(outcome ~= "stopped", "it is stopped by now: take it off the list")
+          print(("%s: %s: not stopped yet: %s"):format(way, name, reason))
+          return
+        end
+        check.equal(outcome, "stopped")
+        stopped = stopped + 1
+        if late > latest then latest, slowest = late, name end
+      end)
+    end
+  end
+  local format = "%s: %d stopped, the latest %.1f ms after the limit (%s); %d are for other engines"
+  print(format:format(way, stopped, latest, slowest, skipped))
+end
+
+if os.getenv "WAY" ~= "watch" then run_all("call", NOT_YET) end
+run_all("watch", NOT_YET_WATCHED)
+
+check.finish()
