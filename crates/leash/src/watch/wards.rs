@@ -20,12 +20,13 @@ use super::ward::{Extension, PushFn, Ward, WarnFn, Warning};
 use super::watched::{self, Watched};
 use super::watching::NEVER;
 use super::{Watch, clock};
+use crate::coroutines::SavedHook;
 use crate::guest::Guest;
 use crate::limits::{Reason, Stop};
 use crate::request::WATCH;
 use crate::state::{COUNT_STEP, State};
 use crate::sys::{self, lua_Debug, lua_State};
-use crate::{hook, hookless, jit, trace};
+use crate::{hook, hookless, jit, trace, userhook};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::ffi::c_int;
@@ -585,6 +586,12 @@ impl State {
         self.rehooking.set(true);
         compiler_fence(Ordering::SeqCst);
         hook::remove_everywhere(self);
+        if !sys::HOOK_PER_COROUTINE {
+            // What has died may have set a hook, which would go on in the others, without any limit. (And `debug.sethook` keeps its
+            // function elsewhere, so the one that was there before cannot be put back from here.)
+            // SAFETY: live, on this thread.
+            unsafe { userhook::set(self, self.main.get(), SavedHook::default()) };
+        }
         if self.least_budget().is_some() {
             self.charge(COUNT_STEP);
             hook::start_counting(self);
