@@ -18,14 +18,14 @@ impl Said {
 
     /// Takes it, once.
     pub fn take(&self) -> Option<String> {
-        self.swap(ptr::null_mut()).map(|text| *text)
+        self.swap(ptr::null_mut())
     }
 
-    fn swap(&self, new: *mut String) -> Option<Box<String>> {
+    fn swap(&self, new: *mut String) -> Option<String> {
         // AcqRel: who takes a text sees it whole.
         let old = self.0.swap(new, Ordering::AcqRel);
         // SAFETY: from `Box::into_raw`, and whoever swaps it out has it alone.
-        (!old.is_null()).then(|| unsafe { Box::from_raw(old) })
+        (!old.is_null()).then(|| unsafe { *Box::from_raw(old) })
     }
 
     /// What is there, for a place that is used on one thread only. It stays until the next `put` or `take`.

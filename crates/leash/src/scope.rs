@@ -108,7 +108,9 @@ impl Scope {
                     .map(|n| i64::try_from(n).unwrap_or(i64::MAX)),
             ),
             earliest: Cell::new(around.map_or(due, |o| o.earliest.get().min(due))),
-            cpu_earliest: Cell::new(around.map_or(cpu_until, |o| o.cpu_earliest.get().min(cpu_until))),
+            cpu_earliest: Cell::new(
+                around.map_or(cpu_until, |o| o.cpu_earliest.get().min(cpu_until)),
+            ),
             memory_least: Cell::new(
                 around.map_or(memory_until, |o| o.memory_least.get().min(memory_until)),
             ),

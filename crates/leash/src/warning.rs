@@ -116,7 +116,9 @@ fn grant(scope: &Scope, more: Duration) {
         Ticks::NEVER => Ticks::NEVER,
         at => at.after(more),
     });
-    scope.cpu_until.set(scope.cpu_until.get().saturating_add(nanos(more)));
+    scope
+        .cpu_until
+        .set(scope.cpu_until.get().saturating_add(nanos(more)));
 }
 
 fn nanos(d: Duration) -> u64 {

@@ -28,7 +28,7 @@ mod watched;
 mod watching;
 
 pub use frame::Frame;
-pub use ward::{Extension, PushFn, Warning, WarnFn};
+pub use ward::{Extension, PushFn, WarnFn, Warning};
 pub use wards::Wards;
 pub use watched::{Notes, Watched, Word, release};
 pub use watching::Watching;

@@ -182,7 +182,8 @@ pub unsafe extern "C-unwind" fn interrupted(l: *mut lua_State, who: *mut lua_Sta
 unsafe fn push_said(l: *mut lua_State) -> bool {
     // SAFETY: as `interrupted`; the text stays where it is.
     unsafe {
-        let Some((start, len)) = Guest::of(l).and_then(|g| g.said().map(|s| (s.as_ptr(), s.len()))) else {
+        let Some((start, len)) = Guest::of(l).and_then(|g| g.said().map(|s| (s.as_ptr(), s.len())))
+        else {
             return false;
         };
         sys::lua_pushlstring(l, start.cast(), len);

@@ -126,7 +126,7 @@ pub unsafe extern "C-unwind" fn traceback(l: *mut lua_State) -> c_int {
             (sys::lua_pcall(l, 1, 1, 0), trace.is_ok())
         };
         if status != sys::LUA_OK {
-            return sys::lua_error(l); // there is no memory for it
+            sys::lua_error(l); // there is no memory for it
         }
         if !found {
             sys::lua_pushnil(l);

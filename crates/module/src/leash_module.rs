@@ -4,8 +4,8 @@ use crate::attach::{attached, guest};
 use crate::table::{set_functions, set_string};
 use crate::text::Text;
 use crate::{call, guard, handlers, ids, stop, watch};
-use leash::sys::{self, lua_State};
 use leash::Jit;
+use leash::sys::{self, lua_State};
 use std::ffi::{CStr, c_int};
 
 /// What the modules call themselves.

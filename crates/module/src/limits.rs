@@ -31,7 +31,11 @@ pub unsafe fn check(l: *mut lua_State, index: c_int) -> Limits {
 unsafe fn table(l: *mut lua_State, index: c_int) -> Limits {
     let mut limits = Limits::new();
     // SAFETY: by the caller.
-    unsafe { each(l, index, |key| limits = with(l, index, limits.clone(), key, -1)) };
+    unsafe {
+        each(l, index, |key| {
+            limits = with(l, index, limits.clone(), key, -1)
+        })
+    };
     limits
 }
 
@@ -92,7 +96,8 @@ pub unsafe fn check_watching(l: *mut lua_State, index: c_int) -> Watching {
                         w.on_warn = function;
                     }
                     _ => {
-                        let why = c"'%s' is no limit of a watch, which takes timeout, warn and on_warn";
+                        let why =
+                            c"'%s' is no limit of a watch, which takes timeout, warn and on_warn";
                         let key = key.as_ptr().cast::<c_char>();
                         refuse(l, index, sys::lua_pushfstring(l, why.as_ptr(), key))
                     }
@@ -103,7 +108,9 @@ pub unsafe fn check_watching(l: *mut lua_State, index: c_int) -> Watching {
         let why = match (w.warn, w.on_warn, w.timeout) {
             (Some(_), 0, _) => c"warn needs on_warn",
             (None, 1.., _) => c"on_warn needs warn",
-            (Some(warn), _, Some(timeout)) if warn >= timeout => c"warn has to be less than timeout",
+            (Some(warn), _, Some(timeout)) if warn >= timeout => {
+                c"warn has to be less than timeout"
+            }
             _ => return w,
         };
         refuse(l, index, why.as_ptr())

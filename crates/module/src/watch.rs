@@ -79,11 +79,7 @@ pub unsafe extern "C-unwind" fn watch(l: *mut lua_State) -> c_int {
 }
 
 /// Whether it ends no later than the watch that `co` has.
-unsafe fn is_stricter(
-    guest: leash::Guest,
-    co: *mut lua_State,
-    wanted: &limits::Watching,
-) -> bool {
+unsafe fn is_stricter(guest: leash::Guest, co: *mut lua_State, wanted: &limits::Watching) -> bool {
     // SAFETY: live, of this state.
     let now = unsafe { guest.ward_of(co) };
     now.is_some_and(|now| match (now.kill, wanted.timeout) {

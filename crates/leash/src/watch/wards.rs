@@ -238,7 +238,9 @@ impl State {
         }
         let main = self.main.get();
         if self.wards.seen().any(|w| w.co == main) {
-            self.record().request.ask(self.record().request.generation(), WATCH);
+            self.record()
+                .request
+                .ask(self.record().request.generation(), WATCH);
             hook::act(self, WATCH);
         }
     }
@@ -303,11 +305,7 @@ impl State {
     ///
     /// # Safety
     /// `l` runs this hook, for `event`.
-    pub unsafe fn look_at_wards(
-        &self,
-        l: *mut lua_State,
-        event: c_int,
-    ) -> Option<*mut lua_State> {
+    pub unsafe fn look_at_wards(&self, l: *mut lua_State, event: c_int) -> Option<*mut lua_State> {
         self.let_go();
         // SAFETY: by the caller.
         unsafe { self.let_main_go(l, event) };
@@ -355,13 +353,7 @@ impl State {
 
     /// # Safety
     /// As [`look_at_wards`](State::look_at_wards).
-    unsafe fn fate(
-        &self,
-        l: *mut lua_State,
-        ward: &Ward,
-        times: &Times,
-        limits: &Watched,
-    ) -> Fate {
+    unsafe fn fate(&self, l: *mut lua_State, ward: &Ward, times: &Times, limits: &Watched) -> Fate {
         if ward.doomed.get().is_some() {
             return Fate::Doomed;
         }
@@ -688,7 +680,8 @@ impl Guest {
             return true;
         }
         let ward = state.wards.add(co);
-        ward.limits.set(state.entry(co).map_or(ptr::null(), |e| e.watched.get()));
+        ward.limits
+            .set(state.entry(co).map_or(ptr::null(), |e| e.watched.get()));
         state.sample();
         if state.jump(co) != 0 {
             state.sight();
