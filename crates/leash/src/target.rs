@@ -189,7 +189,7 @@ impl Target {
 
     /// The handler is about to be called: one request is answered. True if it is to be called at all.
     pub fn answer_once(&self) -> bool {
-        self.answer(ONCE)
+        self.word.answer(ONCE) & (ONCE | ALWAYS) != 0
     }
 
     /// Whether this was asked; it is answered now.
