@@ -18,6 +18,7 @@
 //! **A kill** is the same error as any stop, repeated at each instruction until the coroutine is dead or has returned; the frame
 //! is then closed, and the coroutine counts as dead whatever it did.
 
+mod asking;
 mod clock;
 mod frame;
 mod sampling;

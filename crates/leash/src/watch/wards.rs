@@ -1,6 +1,6 @@
 //! All wards of a state: who runs, who is late, who dies.
 //!
-//! **Two clocks.** Where a ward is resumed by [`Guest::resume`], a frame counts, exactly. Where it is resumed by anything else, a
+//! **Two clocks.** Where a ward is resumed by [`crate::Guest::resume`], a frame counts, exactly. Where it is resumed by anything else, a
 //! signal handler sees that it runs ([`State::sight`]), 10 ms after the resume at the latest ([`super::sampling`]), and its clock starts then: so
 //! it is late rather than early. That it has yielded since is seen by a hook on whoever has resumed it and is waiting for it: while the ward
 //! runs, that hook costs nothing; when the ward comes back, the first thing that its resumer runs is the hook. So two
@@ -19,9 +19,7 @@ use super::times::Times;
 use super::ward::{Extension, PushFn, Ward, WarnFn, Warning};
 use super::watched::{self, Watched};
 use super::watching::NEVER;
-use super::{Watch, clock};
 use crate::coroutines::SavedHook;
-use crate::guest::Guest;
 use crate::limits::{Reason, Stop};
 use crate::request::WATCH;
 use crate::state::{COUNT_STEP, State};
@@ -39,10 +37,7 @@ use watchdog::Ticks;
 const MOST_SEEN: usize = 32;
 
 /// [`Watch::poll`] of limits that are a ward's.
-const WARD: u32 = u32::MAX;
-
-/// They have no notes.
-const NO_NOTE: u64 = 0;
+pub(super) const WARD: u32 = u32::MAX;
 
 /// See the module's header.
 pub struct Wards {
@@ -55,7 +50,8 @@ pub struct Wards {
     busy: Cell<bool>,
     /// What to call to warn, of calls with limits as well.
     pub on_warn: Cell<Option<WarnFn>>,
-    push: Cell<Option<PushFn>>,
+    /// What makes the error that ends one.
+    pub push: Cell<Option<PushFn>>,
 }
 
 impl Default for Wards {
@@ -106,7 +102,7 @@ impl Wards {
         r
     }
 
-    fn add(&self, co: *mut lua_State) -> &Ward {
+    pub(super) fn add(&self, co: *mut lua_State) -> &Ward {
         if let Some(ward) = self.get(co) {
             return ward;
         }
@@ -126,7 +122,7 @@ impl Wards {
         }
     }
 
-    fn remove(&self, co: *mut lua_State) {
+    pub(super) fn remove(&self, co: *mut lua_State) {
         let ward = match self.by_co.borrow_mut().as_mut() {
             Some(map) => map.remove(&(co as usize)),
             None => None,
@@ -174,7 +170,7 @@ impl Wards {
         ward.times.stop();
     }
 
-    fn each(&self) -> impl Iterator<Item = &Ward> {
+    pub(super) fn each(&self) -> impl Iterator<Item = &Ward> {
         // SAFETY: linked, so live; who changes the list marks it as busy.
         let ward = |p: *const Ward| unsafe { p.as_ref() };
         std::iter::successors(ward(self.first.get()), move |w| ward(w.next.get()))
@@ -198,7 +194,7 @@ enum Fate {
 
 impl State {
     /// Its frame; zero: it does not run, nor wait for one that it has resumed.
-    fn jump(&self, co: *mut lua_State) -> usize {
+    pub(super) fn jump(&self, co: *mut lua_State) -> usize {
         // SAFETY: a ward's coroutine is live.
         unsafe { self.layout.get().jump_of(co) }.unwrap_or(0)
     }
@@ -260,7 +256,7 @@ impl State {
     }
 
     /// Tells the timer thread when something is due among those that were seen.
-    fn publish_seen(&self) {
+    pub(super) fn publish_seen(&self) {
         let mut until = NEVER;
         for ward in self.wards.seen() {
             until = until.min(match ward.doomed.get() {
@@ -612,7 +608,7 @@ impl State {
 
     // --- coming and going ---
 
-    fn sample(&self) {
+    pub(super) fn sample(&self) {
         if self.record().watching.sampling.start() {
             self.record().arm(Ticks::now());
         }
@@ -626,7 +622,7 @@ impl State {
         }
     }
 
-    fn wards_have_gone(&self) {
+    pub(super) fn wards_have_gone(&self) {
         if self.wards.is_empty() {
             self.record().watching.sampling.stop();
         }
@@ -638,140 +634,5 @@ impl State {
             self.wards.remove(co);
         }
         self.wards_have_gone();
-    }
-}
-
-impl Guest {
-    /// What to call for wards: to warn, and for the error that ends one.
-    pub fn on_ward(&self, warn: WarnFn, push: PushFn) {
-        let wards = &self.state().wards;
-        wards.on_warn.set(Some(warn));
-        wards.push.set(Some(push));
-    }
-
-    /// Has `co` yield in time, whoever resumes it, from its next resume on; from now on, if it is running. The main state never has
-    /// to; its limits are there to be [inherited](Guest::ward_of). Limits that it has as a ward are replaced. False if it is watched by
-    /// [`watch`](Guest::watch), or there is no memory for it.
-    ///
-    /// # Safety
-    /// `co` is a live coroutine of this state, which runs on this thread.
-    pub unsafe fn ward(
-        &self,
-        co: *mut lua_State,
-        timeout: Option<Duration>,
-        warn: Option<Duration>,
-        mark: u64,
-    ) -> bool {
-        let state = self.state();
-        // SAFETY: by the caller.
-        unsafe { self.unward(co) };
-        let limits = Watch {
-            kill: timeout,
-            warn,
-            poll: WARD,
-            mark,
-        };
-        // SAFETY: by the caller.
-        if !unsafe { self.watch(co, &limits, NO_NOTE, &[]) } {
-            return false;
-        }
-        clock::prepare();
-        if co == state.main.get() {
-            return true;
-        }
-        let ward = state.wards.add(co);
-        ward.limits
-            .set(state.entry(co).map_or(ptr::null(), |e| e.watched.get()));
-        state.sample();
-        if state.jump(co) != 0 {
-            state.sight();
-        }
-        true
-    }
-
-    /// Takes the limits of a ward away.
-    ///
-    /// # Safety
-    /// As [`ward`](Guest::ward), and it is not inside itself.
-    pub unsafe fn unward(&self, co: *mut lua_State) {
-        let state = self.state();
-        // SAFETY: by the caller.
-        if unsafe { self.ward_of(co) }.is_none() {
-            return;
-        }
-        state.wards.remove(co);
-        state.wards_have_gone();
-        if let Some(entry) = state.entry(co) {
-            watched::release(entry.watched.replace(ptr::null()));
-        }
-        state.forget_watched();
-        state.publish_seen();
-    }
-
-    /// The limits of a ward.
-    ///
-    /// # Safety
-    /// As [`ward`](Guest::ward).
-    pub unsafe fn ward_of(&self, co: *mut lua_State) -> Option<Watch> {
-        // SAFETY: by the caller.
-        unsafe { self.watch_of(co) }.filter(|w| w.poll == WARD)
-    }
-
-    /// The innermost ward that is being resumed around `l`, which runs: itself, or one that has resumed it.
-    ///
-    /// # Safety
-    /// As [`ward`](Guest::ward).
-    pub unsafe fn inside(&self, l: *mut lua_State) -> Option<*mut lua_State> {
-        let state = self.state();
-        // SAFETY: by the caller.
-        if l != state.main.get() && unsafe { self.ward_of(l) }.is_some() {
-            return Some(l);
-        }
-        let wards = state.wards.each();
-        let running = wards.filter(|w| w.has_limits() && state.jump(w.co) != 0);
-        running.min_by_key(|w| state.jump(w.co)).map(|w| w.co)
-    }
-
-    /// Whether it runs, or waits for one that it has resumed.
-    ///
-    /// # Safety
-    /// As [`ward`](Guest::ward).
-    pub unsafe fn is_running(&self, co: *mut lua_State) -> bool {
-        self.state().jump(co) != 0
-    }
-
-    /// Whether this coroutine was ended, or is to be ended, by its limits as a ward or by its id.
-    ///
-    /// # Safety
-    /// As [`ward`](Guest::ward).
-    pub unsafe fn is_doomed(&self, co: *mut lua_State) -> bool {
-        let ward = self.state().wards.get(co);
-        ward.is_some_and(|w| w.doomed.get().is_some())
-    }
-
-    /// What is to be said of the end of such a coroutine.
-    ///
-    /// # Safety
-    /// As [`ward`](Guest::ward).
-    pub unsafe fn doom_of(&self, co: *mut lua_State) -> Option<Stop> {
-        self.state().wards.get(co).and_then(Ward::report)
-    }
-
-    /// Whether the module has made an object of it, which it has from now on.
-    ///
-    /// # Safety
-    /// As [`ward`](Guest::ward).
-    pub unsafe fn has_doom_object(&self, co: *mut lua_State) -> bool {
-        let ward = self.state().wards.get(co);
-        ward.is_some_and(|w| w.has_object.replace(true))
-    }
-
-    /// Whether it is the first time that this is asked: it is said once why, and then that the coroutine is dead.
-    ///
-    /// # Safety
-    /// As [`ward`](Guest::ward).
-    pub unsafe fn tell_doom(&self, co: *mut lua_State) -> bool {
-        let ward = self.state().wards.get(co);
-        ward.is_some_and(|w| !w.told.replace(true))
     }
 }
