@@ -15,6 +15,19 @@ leash._VERSION = ""
 ---@field cpu? number # seconds of CPU time of the thread
 ---@field instructions? number # instructions of the virtual machine; a whole number
 ---@field memory? number # bytes that the state may grow by; a whole number
+---@field warn? number # seconds until `on_warn` is called; less than `timeout`
+---@field on_warn? fun(info: leash.warning): boolean|number|nil # true: the limits start afresh; a number: so many seconds more
+
+---What `on_warn` is told.
+---@class leash.warning
+---@field elapsed number # seconds since the beginning of the call, or the resume
+---@field timeout? number # seconds from there to the end; none: there is no `timeout`
+
+---Limits of a watched coroutine. They count from each resume.
+---@class leash.watching
+---@field timeout? number # seconds of wall-clock time
+---@field warn? number # seconds until `on_warn` is called; less than `timeout`
+---@field on_warn? fun(info: leash.warning): boolean|number|nil # true: the limits start afresh; a number: so many seconds more
 
 ---What `leash.call` returns if a limit has ended it. Scripts cannot make one.
 ---@class leash.stop: userdata
@@ -45,15 +58,59 @@ function leash.reason(err) end
 ---@return integer id # below 2^53; a float with a whole value where Lua has no integers
 function leash.id(co) end
 
----Interrupts the coroutine or main state that has this id, once: it gets the error `interrupted`, or its handler
+---The id of the whole state: it means whatever runs in it. It can be passed to any OS thread of the process.
+---@return integer id # below 2^53; a float with a whole value where Lua has no integers
+function leash.state_id() end
+
+---Interrupts the coroutine or state that has this id, once: it gets the error `interrupted`, or its handler
 ---(`leash.on_interrupt`, `mtint.sethook`) is called. From any OS thread, and from any Lua state.
 ---@param id integer
+---@param message? string # passed to the handler, and part of the error
 ---@return boolean exists # false if nothing has this id, or no longer
-function leash.interrupt(id) end
+function leash.interrupt(id, message) end
+
+---Ends the coroutine that has this id and all that it has resumed, or what the state runs up to its outermost `leash.call` (without one: up to the
+---host). It cannot be caught inside. From any OS thread, and from any Lua state.
+---@param id integer
+---@param message? string # the `message` of the stop
+---@return boolean exists # false if nothing has this id, or no longer
+function leash.kill(id, message) end
+
+---Where the coroutine or state with this id is right now; it is not stopped. From any OS thread, and from any Lua state.
+---@param id integer
+---@param timeout? number # seconds to wait for an answer; default: 1
+---@return string? traceback
+---@return nil|"timeout"|"gone" why # timeout: it has run nothing of Lua meanwhile
+function leash.traceback(id, timeout) end
+
+---Has a coroutine yield in time. If it does not, it ends, and whoever has resumed it gets false and a `leash.stop`. Nil takes the watch away, which is
+---possible only from outside of what is watched.
+---@param co thread? # default: the running coroutine; the main state's watch is for the coroutines that it makes
+---@param limits number|leash.watching|nil # a number: `timeout`
+---@return thread? co # the coroutine, if one was given
+---@overload fun(limits: number|leash.watching|nil)
+function leash.watch(co, limits) end
+
+---`coroutine.create`; the new coroutine inherits the watch under which it is made.
+---@param f function
+---@return thread co
+function leash.create(f) end
+
+---`coroutine.resume`, with the exact time from here on for a watched coroutine.
+---@param co thread
+---@param ... any
+---@return boolean ok
+---@return any ... # what it yields or returns; or the error; or a `leash.stop`
+function leash.resume(co, ...) end
+
+---`coroutine.wrap`; the new coroutine inherits the watch under which it is made, and its time is exact.
+---@param f function
+---@return function
+function leash.wrap(f) end
 
 ---Sets what is called when a coroutine is interrupted, instead of the error. It runs on that coroutine, with hooks off, and may raise any error.
 ---@param co thread? # default: the running coroutine or main state
----@param f function? # nil: the error again
+---@param f fun(message: string?)? # nil: the error again
 ---@return function? previous
 ---@overload fun(f: function?): function?
 function leash.on_interrupt(co, f) end

@@ -35,7 +35,7 @@ clean_test("a function is needed, whatever it is", function()
 end)
 
 clean_test("unknown keys are refused", function()
-  for _, key in ipairs { "tiemout", "Timeout", "warn", "on_warn", "sigint", "" } do
+  for _, key in ipairs { "tiemout", "Timeout", "sigint", "" } do
     refused({ [key] = 1 }, "unknown limit '" .. key .. "'")
     refused({ timeout = 1, [key] = 1 }, "unknown limit '" .. key .. "'")
   end
@@ -281,6 +281,104 @@ clean_test("a system call that does not come back", function()
   contains(err.traceback, "leash_call.lua")
   equal(pipe:read "*l", "late")
   pipe:close()
+end)
+
+-- Warnings ---------------------------------------------------------------------------------------------------------------------------
+
+local function catch() while true do pcall(error) end end
+
+clean_test("warn and on_warn go together", function()
+  refused({ warn = 1 }, "warn needs on_warn")
+  refused({ timeout = 2, on_warn = print }, "on_warn needs warn")
+  refused({ timeout = 1, warn = 1, on_warn = print }, "warn has to be less than timeout")
+  refused({ timeout = 1, warn = -1, on_warn = print }, "warn is negative")
+  refused({ timeout = 1, warn = "0", on_warn = print }, "warn: number expected, got string")
+  refused({ timeout = 1, warn = 0.5, on_warn = 1 }, "on_warn: function expected, got number")
+  equal(leash.call({ warn = math.huge, on_warn = error }, function() end), true)
+  equal(select("#", leash.call({ timeout = LONG, warn = LONG / 2, on_warn = error }, function(...) return ... end, 1, nil, nil)), 4)
+end)
+
+clean_test("on_warn starts the limits afresh, grants time, or lets it end", function()
+  for _, answer in ipairs { true, 0.03, false } do
+    local infos = {}
+    local err = stopped("timeout", leash.call({
+      timeout = 0.04, warn = 0.02,
+      on_warn = function(info)
+        infos[#infos + 1] = info
+        if #infos < 3 then return answer end
+      end,
+    }, catch))
+    equal(#infos, answer == true and 3 or 1)
+    ok(infos[1].elapsed >= 0.02)
+    equal(infos[1].timeout, 0.04)
+    if answer == 0.03 then ok(err.elapsed >= 0.07, tostring(err.elapsed)) end
+    if answer == true then ok(err.elapsed >= 0.08, tostring(err.elapsed)) end
+  end
+end)
+
+clean_test("a fresh start is one of all limits", function()
+  local n = 0
+  stopped("instructions", leash.call({ instructions = 5e7, warn = SHORT, on_warn = function() n = n + 1 return n < 5 end }, spin))
+  ok(n > 0)
+  local function fill(t)
+    for i = 1, 60000 do t[i] = {} end
+    return t
+  end
+  collectgarbage()
+  local before = collectgarbage "count"
+  local filled = fill {}
+  local room = (collectgarbage "count" - before) * 1024 * 1.6 -- what grows leaves garbage behind, which counts on 5.1 and LuaJIT
+  filled = nil
+  collectgarbage()
+  local function run(answer)
+    n = 1
+    return (leash.call({ memory = math.floor(room), warn = SHORT, on_warn = function() n = 0 return answer end }, function()
+      local a = fill {}
+      repeat until n == 0
+      return fill {}, a
+    end))
+  end
+  equal(run(false), false)
+  equal(run(true), true)
+end)
+
+clean_test("it is called where the code is, once, and goes on there", function()
+  local where
+  local function on_warn() equal(where, nil) where = coroutine.running() end
+  local co = coroutine.create(function() while not where do end return 7 end)
+  local fine, _, value = leash.call({ timeout = LONG, warn = SHORT, on_warn = on_warn }, coroutine.resume, co)
+  equal(fine, true)
+  equal(value, 7)
+  equal(where, co)
+end)
+
+clean_test("an on_warn that does not end is ended by the timeout", function()
+  for _, on_warn in ipairs { spin, catch } do
+    stopped("timeout", leash.call({ timeout = 0.04, warn = 0.02, on_warn = on_warn }, spin))
+    stopped("timeout", leash.call(0.04, leash.call, { warn = 0.02, on_warn = on_warn }, spin))
+  end
+end)
+
+clean_test("an error in on_warn is one of the code that runs", function()
+  local fine, err = leash.call({ warn = SHORT, on_warn = function() error("oh", 0) end }, spin)
+  equal(fine, false)
+  equal(err, "oh")
+  local fine, inner, err = leash.call({ timeout = LONG, warn = SHORT, on_warn = function() error("oh", 0) end }, pcall, spin)
+  equal(fine, true)
+  equal(inner, false)
+  equal(err, "oh")
+end)
+
+clean_test("warnings nest, and none extends what is around it", function()
+  local order = {}
+  local function note(name) return function() order[#order + 1] = name return true end end
+  local fine, err = leash.call(0.3, leash.call, { timeout = 100, warn = 0.04, on_warn = note "outer" },
+    leash.call, { timeout = 50, warn = 0.03, on_warn = note "inner" }, catch)
+  stopped("timeout", fine, err)
+  contains(err.message, "timeout of 300ms")
+  local called = " " .. table.concat(order, " ") .. " "
+  contains(called, " inner ")
+  contains(called, " outer ")
 end)
 
 check.finish()

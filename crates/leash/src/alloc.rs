@@ -191,6 +191,7 @@ fn forget(state: &State, block: *mut c_void, size: usize) {
     if size == state.coroutine_size.get() {
         let co: *mut lua_State = block.wrapping_byte_add(state.coroutine_offset.get()).cast();
         state.forget_calls_of(co);
+        state.forget_ward(co);
         state.coroutines.remove(co);
         state.forget_watched();
     }
@@ -201,7 +202,7 @@ fn forget(state: &State, block: *mut c_void, size: usize) {
 fn admit(state: &State, block: *const c_void, growth: usize) -> bool {
     state.refresh(); // the limit may be that of a call that is no more, or is asleep
     let mut limit = usize::MAX;
-    state.for_each_scope(|s| limit = limit.min(s.memory_until));
+    state.for_each_scope(|s| limit = limit.min(s.memory_until.get()));
     // SAFETY: the state is live, on this thread; asking reads a flag.
     let collects = || unsafe { sys::collects_when_refused(state.main.get()) };
     match state.memory.ask(growth, limit, collects) {
@@ -217,7 +218,7 @@ fn admit(state: &State, block: *const c_void, growth: usize) -> bool {
         Answer::RanOut => {
             let wanted = state.memory.used.get().saturating_add(growth);
             state.for_each_scope(|s: &Scope| {
-                if wanted > s.memory_until {
+                if wanted > s.memory_until.get() {
                     s.hit(Reason::Memory);
                 }
             });

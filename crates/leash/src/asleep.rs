@@ -201,7 +201,7 @@ impl State {
             self.doze(scope);
         } else {
             self.parked_until
-                .set(self.parked_until.get().min(scope.deadline));
+                .set(self.parked_until.get().min(scope.deadline.get()));
         }
     }
 
@@ -227,7 +227,7 @@ impl State {
         let dozed = self.dozing.replace(false);
         let mut changed = false;
         for_each(&self.scope, |s| {
-            if s.is_asleep() && (s.hit.get().is_some() || s.deadline <= now) {
+            if s.is_asleep() && (s.hit.get().is_some() || s.deadline.get() <= now) {
                 changed |= s.hit.get().is_none();
                 self.doze(s);
             }
@@ -243,10 +243,10 @@ impl State {
                 self.scopes.give_back(s);
             } else if !s.is_asleep() {
                 self.unpark(s);
-            } else if s.hit.get().is_some() || s.deadline <= now {
+            } else if s.hit.get().is_some() || s.deadline.get() <= now {
                 self.doze(s);
             } else {
-                until = until.min(s.deadline);
+                until = until.min(s.deadline.get());
             }
         });
         self.parked_until.set(until);

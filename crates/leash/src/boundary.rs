@@ -13,7 +13,6 @@ use crate::record::{RECOUNT_STEP, SAMPLE_STEP, thread_identity};
 use crate::request::{CHECK, INTERRUPT, KILL, RECOUNT, SWEEP};
 use crate::scope::{Scope, nanos};
 use crate::state::{COUNT_STEP, State};
-use crate::sys;
 use std::ptr;
 use std::sync::atomic::{Ordering, compiler_fence};
 use std::time::Duration;
@@ -39,7 +38,7 @@ impl State {
                 .started
                 .store(scope.started.as_nanos(), Ordering::Relaxed);
         }
-        if scope.cpu_until != u64::MAX {
+        if scope.cpu_until.get() != u64::MAX {
             self.publish_clock();
         }
         self.memory.begin();
@@ -70,9 +69,8 @@ impl State {
         }
         compiler_fence(Ordering::SeqCst);
         self.rehooking.set(false);
-        let limits = &scope.limits;
-        if scope.deadline <= scope.started
-            || limits.cpu == Some(Duration::ZERO)
+        if scope.deadline.get() <= scope.started
+            || scope.cpu_until.get() <= nanos(scope.cpu_started)
             || scope.budget.get().is_some_and(|n| n <= 0)
         {
             self.ask_self(CHECK); // a limit of zero needs no timer
@@ -101,14 +99,14 @@ impl State {
         self.for_each_open(|s| {
             suspends |= s.suspends;
             if s.hit.get().is_none() || !s.is_asleep() {
-                deadline = deadline.min(s.deadline);
+                deadline = deadline.min(s.deadline.get()).min(s.warn_at.get());
             }
             if s.suspends {
-                sampling |= s.cpu_until != u64::MAX;
+                sampling |= s.cpu_until.get() != u64::MAX;
             } else {
-                cpu = cpu.min(s.cpu_until);
+                cpu = cpu.min(s.cpu_until.get());
             }
-            memory = memory.min(s.memory_until);
+            memory = memory.min(s.memory_until.get());
             counting |= s.budget.get().is_some();
         });
         self.memory.set_limit(memory);
@@ -210,15 +208,22 @@ impl State {
             if !counting && (outermost || self.jit.get() == Jit::Guarded) {
                 self.compile_again();
             }
-            if self.collector_stopped.replace(false) {
-                // SAFETY: the state is live, on its thread; this sets a word.
-                unsafe { sys::gc(self.main.get(), sys::LUA_GCRESTART) };
-            }
+            self.start_collector();
             hookless::forget(self);
             self.memory.settle();
         }
         self.publish();
+        self.go_on_ending();
         goes_on
+    }
+
+    /// The outermost call in force has to end. False if there is none.
+    pub fn hit_outermost(&self, reason: Reason) -> bool {
+        let mut outermost: *const Scope = ptr::null();
+        self.for_each_scope(|s| outermost = s);
+        // SAFETY: an open scope, or null.
+        let outermost = unsafe { outermost.as_ref() };
+        outermost.inspect(|s| s.hit(reason)).is_some()
     }
 
     /// What has to end now, if anything: the outermost scope that is due.
@@ -231,12 +236,7 @@ impl State {
             } else {
                 Reason::Kill
             };
-            let mut outermost: *const Scope = ptr::null();
-            self.for_each_scope(|s| outermost = s);
-            // SAFETY: an open scope, or null.
-            if let Some(s) = unsafe { outermost.as_ref() } {
-                s.hit(reason);
-            }
+            self.hit_outermost(reason);
         }
         let now = Ticks::now();
         let changed = self.look_at_asleep(now, flags & CHECK != 0);

@@ -92,14 +92,14 @@ impl State {
         if unsafe { hook::memory_ran_out(self, scope.l, status) } {
             // The limit may be that of a call around this one.
             let mut least = usize::MAX - 1;
-            self.for_each_scope(|s| least = least.min(s.memory_until));
+            self.for_each_scope(|s| least = least.min(s.memory_until.get()));
             self.for_each_scope(|s| {
-                if s.memory_until == least {
+                if s.memory_until.get() == least {
                     s.hit(Reason::Memory);
                 }
             });
         }
-        if scope.suspends && scope.deadline <= Ticks::now() {
+        if scope.suspends && scope.deadline.get() <= Ticks::now() {
             scope.hit(Reason::Timeout); // it may have been reached while it was suspended
         }
         let enclosing = self.leave(scope);
@@ -214,6 +214,7 @@ impl State {
             cpu,
             memory: self.memory.used.get(),
             limit: limits.describe(reason),
+            message: self.take_said(enclosing).filter(|_| reason == Reason::Kill),
             traceback,
             enclosing,
         }))

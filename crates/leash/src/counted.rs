@@ -78,11 +78,11 @@ impl State {
         }
         let mut due = false;
         self.for_each_scope(|s| {
-            if s.suspends && s.cpu_until != u64::MAX {
+            if s.suspends && s.cpu_until.get() != u64::MAX {
                 let spent = now.saturating_sub(last.max(s.cpu_started));
                 let used = s.cpu_used.get().saturating_add(nanos(spent));
                 s.cpu_used.set(used);
-                due |= s.limits.cpu.is_some_and(|most| nanos(most) <= used);
+                due |= s.cpu_until.get() <= nanos(s.cpu_at(now));
             }
         });
         if due {

@@ -16,7 +16,7 @@ use std::ffi::{CStr, c_int};
 use std::ptr::NonNull;
 
 /// Called in the hook of an interrupted coroutine: with the coroutine that runs, and the one that was interrupted. They differ on LuaJIT
-/// alone, where an interrupt of the main state meets whichever coroutine runs. It may push, call, raise, and return, as a hook may.
+/// alone, where an interrupt of the main state meets whichever coroutine runs. Null: whatever runs was meant. It may push, call, raise, and return, as a hook may.
 pub type InterruptFn = unsafe extern "C-unwind" fn(*mut lua_State, *mut lua_State);
 
 /// A guarded state, as its own code sees it. Copy it as you like, but use it only in calls from that state.

@@ -153,6 +153,7 @@ impl State {
         self.record().inspectors.wait_for_none();
         self.pthread.set(thread_identity());
         self.stack.set(stack());
+        self.record().watching.sampling.follow();
         // A thread that is past its thread-local values cannot be seen to end, so it is not remembered.
         let seen = EXIT.try_with(|_| ()).is_ok();
         let home = if seen { thread_pointer() } else { 0 };

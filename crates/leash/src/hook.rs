@@ -17,14 +17,15 @@
 //! field: what is not ours any more was stored later, and is the user's; what is still ours was stored before, and is in the copy.
 
 use crate::coroutines::{Entry, SavedHook};
-use crate::raise::{raise, throw};
+use crate::raise::{raise, throw, throw_for};
 use crate::record::RECOUNT_STEP;
 use crate::record::{RECORDS, Record, thread_identity};
-use crate::request::{BREAK, CHECK, RECOUNT, SWEEP, TARGETS, WATCH};
+use crate::request::{BREAK, CHECK, RECOUNT, SAMPLE, SWEEP, TARGETS, WATCH};
 use crate::state::State;
 use crate::sys::{self, lua_Debug, lua_State};
 use crate::{alloc, hookless, jit, trace};
 use std::ffi::{CStr, c_int, c_void};
+use std::ptr;
 use std::sync::atomic::Ordering;
 use watchdog::{Ticks, poke::Thread};
 
@@ -105,13 +106,18 @@ pub fn act(state: &State, flags: u64) {
         #[cfg(feature = "luajit")]
         jit::take_sample(state);
     }
+    if flags & SAMPLE != 0 {
+        state.place.clear_pending();
+        state.record().request.answer(SAMPLE);
+        state.sight();
+    }
     if flags & TARGETS != 0 {
         deliver_to_targets(state);
     }
     if flags & WATCH != 0 {
         deliver_to_late(state);
     }
-    if flags & !(RECOUNT | SWEEP | TARGETS | WATCH) != 0 {
+    if flags & !(RECOUNT | SWEEP | TARGETS | WATCH | SAMPLE) != 0 {
         deliver(state);
     }
 }
@@ -120,6 +126,13 @@ pub fn act(state: &State, flags: u64) {
 fn deliver_to_late(state: &State) {
     let n = state.unanswered.get().saturating_add(1);
     state.unanswered.set(n);
+    if state.is_ward_late() {
+        // SAFETY: `for_each_live` passes live, initialised coroutines of this state.
+        state.for_each_live(|co, entry| unsafe {
+            set_on(state, co, entry, sys::MASK_ALL, 1, n > PATIENCE);
+        });
+        return;
+    }
     let late = |co: *mut lua_State, entry: &Entry| {
         // SAFETY: a coroutine that is being resumed in a frame of ours is alive and initialised.
         unsafe { set_on(state, co, entry, sys::MASK_ALL, 1, n > PATIENCE) };
@@ -132,6 +145,21 @@ fn deliver_to_late(state: &State) {
                 late(co, entry);
             }
         });
+    }
+}
+
+/// Has the hook run when control is back in `co`, or comes to it. **Signal context.** (LuaJIT: when the next function is called.)
+///
+/// # Safety
+/// `co` is a live, initialised coroutine of this state, on its thread.
+pub unsafe fn set_to_wait(state: &State, co: *mut lua_State, entry: &Entry) {
+    // SAFETY: by the caller.
+    unsafe {
+        if sys::HOOK_PER_COROUTINE {
+            set_on(state, co, entry, sys::MASK_ALL, 1, false);
+        } else if state.least_budget().is_none() {
+            set_on(state, co, entry, sys::LUA_MASKCALL, 0, false);
+        }
     }
 }
 
@@ -172,6 +200,13 @@ pub fn hooked_at(state: &State, co: *mut lua_State) -> (*mut lua_State, Option<&
 /// LuaJIT: all coroutines share one hook, so it is set only if one of them may be running; the hook looks which. One that is suspended
 /// is waited for: the timer thread goes on asking, and [`before_resume`] need not wait for that.
 fn deliver_to_targets(state: &State) {
+    if state.is_asked_for_more() {
+        // SAFETY: `for_each_live` passes live, initialised coroutines of this state.
+        state.for_each_live(|co, entry| unsafe {
+            set_on(state, co, entry, sys::MASK_ALL, 1, false);
+        });
+        return;
+    }
     let mut waited_for = false;
     state.for_each_live(|co, entry| {
         if is_interrupted(entry) {
@@ -277,7 +312,9 @@ pub fn merge(was: SavedHook, now: SavedHook) -> SavedHook {
     if !is_ours(now) {
         return now; // set as a whole since
     }
-    let our_mask = now.mask == sys::MASK_ALL || now.mask == sys::LUA_MASKCOUNT;
+    let our_mask = now.mask == sys::MASK_ALL
+        || now.mask == sys::LUA_MASKCOUNT
+        || now.mask == sys::LUA_MASKCALL && !sys::HOOK_PER_COROUTINE;
     SavedHook {
         hook: was.hook,
         mask: if our_mask { was.mask } else { now.mask },
@@ -428,15 +465,26 @@ unsafe extern "C-unwind" fn hook(l: *mut lua_State, ar: *mut lua_Debug) {
     if unsafe { (*ar).event } == sys::LUA_HOOKCALL && hookless::in_event(state) {
         return; // the next instruction is soon enough
     }
+    state.answer_more(l);
     if state.has_calls() {
         state.is_awake(l);
         // SAFETY: as above.
         if unsafe { state.is_in_glue(l, ar) } {
             return; // as good as inside the boundary: it has control after a few instructions
         }
+        // SAFETY: `l` runs this hook, and nothing here owns anything.
+        unsafe { state.look_at_warnings(l) };
         if state.verdict().is_some() {
             // SAFETY: `l` runs this hook.
             unsafe { raise(state, l) };
+        }
+    }
+    if !state.wards.is_empty() {
+        // SAFETY: `l` runs this hook.
+        let dies = unsafe { state.look_at_wards(l, (*ar).event) };
+        if dies.is_some() {
+            // SAFETY: as above.
+            unsafe { throw_for(state, l, dies) };
         }
     }
     // SAFETY: `l` runs this hook, and nothing here owns anything.
@@ -453,10 +501,12 @@ unsafe extern "C-unwind" fn hook(l: *mut lua_State, ar: *mut lua_Debug) {
     }
     // Not before: coroutines that die by a stop as fast as a finalizer makes them say nothing of the finalizer.
     state.unanswered.set(0);
-    let interrupted = interrupted_in(state, l).filter(|(_, entry)| {
-        let target = entry.target.get();
-        target.is_some_and(|t| t.answer_once())
-    });
+    let own = interrupted_in(state, l).and_then(|(who, entry)| Some((who, entry.target.get()?)));
+    let whole = state.whole.get().map(|target| (ptr::null_mut(), target));
+    let mut interrupted = own.filter(|(_, t)| t.answer_once());
+    if interrupted.is_none() {
+        interrupted = whole.filter(|(_, t)| t.answer_once());
+    }
     let broken = state.record().request.flags() & BREAK != 0;
     if interrupted_in(state, l).is_none() {
         // SAFETY: `l` runs this hook.
@@ -468,9 +518,10 @@ unsafe extern "C-unwind" fn hook(l: *mut lua_State, ar: *mut lua_Debug) {
         // SAFETY: as below.
         unsafe { f(l, l) };
     }
-    if let Some((who, _)) = interrupted
+    if let Some((who, target)) = interrupted
         && let Some(f) = state.on_interrupt.get()
     {
+        state.heard.put(target.said.take());
         // SAFETY: `l` runs this hook. The function may raise: nothing here owns anything.
         unsafe { f(l, who) };
     }
@@ -515,7 +566,13 @@ unsafe fn go_on(state: &State, l: *mut lua_State) {
         if !sys::HOOK_PER_COROUTINE {
             state.coroutines.for_each(look);
         }
+        if state.is_asked_for_more() {
+            again |= TARGETS;
+        }
         state.for_each_late(|_| again |= WATCH);
+        if state.is_ward_late() {
+            again |= WATCH;
+        }
         if state.has_calls() && state.verdict().is_some() {
             again |= CHECK;
         }
@@ -540,6 +597,10 @@ unsafe fn go_on(state: &State, l: *mut lua_State) {
             }
         } else if let Some(every) = state.polling(l) {
             start_polling(state, l, every);
+        } else if state.waits_for_wards() {
+            if SavedHook::of(l).mask != sys::LUA_MASKCALL {
+                set_to_wait(state, state.main.get(), &state.main_entry);
+            }
         } else {
             take_off(state, l, hooked_at(state, l).1);
             // The last call that counted may have been collected with its coroutine.

@@ -12,6 +12,7 @@
 //! in [`sys`], and nowhere else.
 
 mod alloc;
+mod asked;
 mod asleep;
 mod boundary;
 mod call;
@@ -44,6 +45,7 @@ mod record;
 #[cfg(feature = "luajit")]
 mod recorder;
 mod request;
+mod said;
 mod scope;
 mod sentinel;
 mod slab;
@@ -55,8 +57,10 @@ mod target;
 mod trace;
 mod userhook;
 mod vm;
+mod warning;
 mod watch;
 
+pub use asked::{Untraced, kill, traceback};
 pub use call::Ended;
 pub use guest::{Guest, InterruptFn};
 pub use hook::is_our_hook;
@@ -64,6 +68,6 @@ pub use jit::Jit;
 pub use layout::Layout;
 pub use limits::{Limits, Reason, Stop};
 pub use sys::{ENGINE, release as lua_release};
-pub use target::{How, exists, interrupt};
+pub use target::{How, exists, interrupt, interrupt_with};
 pub use vm::{AttachError, Handle, Vm};
-pub use watch::{Answer, Event, Resumed, Watch, WatchFn};
+pub use watch::{Answer, Event, Extension, PushFn, Resumed, WarnFn, Warning, Watch, WatchFn};

@@ -19,6 +19,7 @@ pub struct Limits {
     pub(crate) cpu: Option<Duration>,
     pub(crate) instructions: Option<u64>,
     pub(crate) memory: Option<usize>,
+    pub(crate) warn: Option<(Duration, u64)>,
 }
 
 impl Limits {
@@ -51,6 +52,18 @@ impl Limits {
     pub fn memory(mut self, limit: usize) -> Limits {
         self.memory = Some(limit);
         self
+    }
+
+    /// Has the function that was given to [`Guest::on_ward`](crate::Guest::on_ward) called, once, when the call has lasted for `after`. `mark` is for that
+    /// function.
+    pub fn warn(mut self, after: Duration, mark: u64) -> Limits {
+        self.warn = Some((after, mark));
+        self
+    }
+
+    /// Whether that is so.
+    pub fn warns(&self) -> bool {
+        self.warn.is_some()
     }
 
     /// What is left of the same limits for a second call, after `spent` of the wall clock and `cpu` of the CPU clock.
@@ -150,6 +163,8 @@ pub struct Stop {
     pub memory: usize,
     /// The limit that was reached, in words: `1s`, `64 MiB`. Empty for [`Reason::Interrupt`] and [`Reason::Kill`].
     pub limit: String,
+    /// What was said by whoever has interrupted or killed it.
+    pub message: Option<String>,
     /// Where the code was: `stack traceback:` and a line for each frame, as Lua prints it; then the stacks that the running
     /// coroutine was resumed from. Empty if the stop met no frame.
     pub traceback: String,
@@ -160,6 +175,9 @@ pub struct Stop {
 impl fmt::Display for Stop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let after = Rounded(self.elapsed);
+        if let Some(message) = &self.message {
+            return f.write_str(message);
+        }
         match self.reason {
             Reason::Timeout => write!(f, "timeout of {} reached after {after}", self.limit),
             Reason::Cpu => write!(
@@ -185,7 +203,7 @@ impl fmt::Display for Stop {
 impl std::error::Error for Stop {}
 
 /// A limit as a person would write it.
-fn time(d: Duration) -> String {
+pub fn time(d: Duration) -> String {
     if d.is_zero() {
         "0s".into()
     } else {

@@ -31,6 +31,15 @@ pub unsafe fn raise(state: &State, l: *mut lua_State) {
 /// # Safety
 /// `l` runs our hook.
 pub unsafe fn throw(state: &State, l: *mut lua_State) {
+    // SAFETY: by the caller.
+    unsafe { throw_for(state, l, None) };
+}
+
+/// The same, to end the coroutine `dies`, if there is one: the error is then the module's, where it makes one.
+///
+/// # Safety
+/// `l` runs our hook.
+pub unsafe fn throw_for(state: &State, l: *mut lua_State, dies: Option<*mut lua_State>) {
     // SAFETY: `l` runs the hook, so it is live and has LUA_MINSTACK free slots. Writing `errfunc`: the place was verified
     // when the state was attached; zero means "no handler", and whoever set a handler restores it on the way out.
     unsafe {
@@ -43,7 +52,11 @@ pub unsafe fn throw(state: &State, l: *mut lua_State) {
         if let Some(offset) = errfunc {
             l.byte_add(offset).cast::<isize>().write_volatile(0);
         }
+        let pushed = dies.is_some_and(|co| state.push_doom(l, co)); // while hooks are still off
         hookless::before_an_error(state, l);
+        if pushed {
+            sys::lua_error(l);
+        }
         if errfunc.is_none() {
             fail_an_allocation(state, l);
         }

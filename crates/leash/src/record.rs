@@ -13,7 +13,9 @@
 
 use crate::Reason;
 use crate::home::Inspectors;
-use crate::request::{BREAK, CHECK, INTERRUPT, KILL, RECOUNT, Request, SWEEP, TARGETS, WATCH};
+use crate::request::{
+    BREAK, CHECK, INTERRUPT, KILL, RECOUNT, Request, SAMPLE, SWEEP, TARGETS, WATCH,
+};
 use crate::slab::{Place, Slab};
 use crate::state::State;
 use crate::sys::HOOK_PER_COROUTINE;
@@ -288,7 +290,12 @@ impl Record {
         }
         let (late, look) = self.watching.due(now);
         next = next.min(look);
-        if late && !self.request.ask(generation, WATCH) {
+        let sampling = self.watching.sampling.due(now);
+        next = next.min(sampling.next);
+        if (late || sampling.late) && !self.request.ask(generation, WATCH) {
+            return Ticks::NEVER;
+        }
+        if sampling.look && !self.request.ask(generation, SAMPLE) {
             return Ticks::NEVER;
         }
         if self.counting.load(Ordering::Relaxed) {
@@ -306,8 +313,8 @@ impl Record {
         next = next.min(self.poll_due(now, generation));
         next = next.min(self.sweep_due(now, generation));
         let flags = self.request.flags();
-        if flags == 0 {
-            return next;
+        if flags == 0 || flags == SAMPLE && !sampling.look {
+            return next; // nothing is asked for, or the state did not run when it was
         }
         self.set_pending();
         // A delivery walks through all coroutines. Poked again at once, a thread with very many would do nothing else.
@@ -322,7 +329,7 @@ impl Record {
         } else {
             owner.poke();
         }
-        if flags & !(RECOUNT | SWEEP) == 0 {
+        if flags & !(RECOUNT | SWEEP | SAMPLE) == 0 {
             return next;
         }
         if flags & INTERRUPT != 0 {
@@ -336,7 +343,7 @@ impl Record {
         {
             pause = IDLE_PAUSE; // perhaps the call is asleep, and the state idle
         }
-        if flags & !(TARGETS | RECOUNT | SWEEP | WATCH | BREAK) == 0 {
+        if flags & !(TARGETS | RECOUNT | SWEEP | WATCH | BREAK | SAMPLE) == 0 {
             // The coroutine may be suspended, or the whole state idle, for as long as it likes.
             let pause = if flags & WATCH == 0 && self.waiting_since(&self.asked_at, now) > PATIENCE
             {

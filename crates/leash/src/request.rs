@@ -1,12 +1,12 @@
 //! The request: what somebody wants from a state, handed over to the thread that runs it.
 //!
-//! One word for each state, `generation << 8 | flags`. Any thread may add a flag; only the owner thread takes flags away, when
+//! One word for each state, `generation << 9 | flags`. Any thread may add a flag; only the owner thread takes flags away, when
 //! the boundary (`leash.call`, [`crate::Vm::call`]) has control again or when the hook finds that there is nothing to do. The
 //! request carries no data: [`CHECK`] says "look at your limits", and the owner thread looks. So a request that is late, doubled
 //! or spurious is harmless: the look finds nothing due.
 //!
 //! The generation is that of the state, not of the call: a handle to a state that has been closed, whose record serves another
-//! state by now, cannot reach that one. 56 bits count further than a process lives.
+//! state by now, cannot reach that one. 55 bits count further than a process lives.
 
 use crate::sync::{AtomicU64, Ordering, overwrite};
 
@@ -27,7 +27,10 @@ pub const BREAK: u64 = 128;
 /// See that the instructions are still being counted. Answered by the signal handler itself.
 pub const RECOUNT: u64 = 8;
 
-const FLAGS: u64 = 0xff;
+/// Look which of the coroutines that must yield in time run. Answered by the signal handler itself.
+pub const SAMPLE: u64 = 256;
+
+const FLAGS: u64 = 0x1ff;
 const GENERATION: u64 = FLAGS + 1;
 
 /// The word.

@@ -60,13 +60,15 @@ pub struct Scope {
     /// Nanoseconds of CPU time that have been seen to be spent inside; of calls that may be suspended.
     pub cpu_used: Cell<u64>,
     /// This scope's own limits, absolute: point in time; nanoseconds of the CPU clock; bytes in use.
-    pub deadline: Ticks,
+    pub deadline: Cell<Ticks>,
     /// See `deadline`.
-    pub cpu_until: u64,
+    pub cpu_until: Cell<u64>,
     /// See `deadline`.
-    pub memory_until: usize,
+    pub memory_until: Cell<usize>,
     /// Instructions left; none: not counted.
     pub budget: Cell<Option<i64>>,
+    /// When to warn ([`crate::warning`]).
+    pub warn_at: Cell<Ticks>,
     /// Set once this scope has to end.
     pub hit: Cell<Option<Reason>>,
     /// Its call is surely on the stack, or has been looked for there ([`crate::glue`]).
@@ -110,11 +112,14 @@ impl Scope {
             started,
             cpu_started,
             cpu_used: Cell::new(0),
-            deadline: limits.timeout.map_or(Ticks::NEVER, |t| started.after(t)),
-            cpu_until: limits
-                .cpu
-                .map_or(u64::MAX, |t| nanos(cpu_started.saturating_add(t))),
-            memory_until: limits.memory.map_or(usize::MAX, |m| used.saturating_add(m)),
+            deadline: Cell::new(limits.timeout.map_or(Ticks::NEVER, |t| started.after(t))),
+            cpu_until: Cell::new(
+                limits
+                    .cpu
+                    .map_or(u64::MAX, |t| nanos(cpu_started.saturating_add(t))),
+            ),
+            memory_until: Cell::new(limits.memory.map_or(usize::MAX, |m| used.saturating_add(m))),
+            warn_at: Cell::new(limits.warn.map_or(Ticks::NEVER, |w| started.after(w.0))),
             budget: Cell::new(
                 limits
                     .instructions
@@ -138,20 +143,21 @@ impl Scope {
         }
     }
 
+    /// What to compare with `cpu_until`; `cpu` is the thread's time. Of a call that may be suspended only what has been seen to be spent inside counts.
+    pub fn cpu_at(&self, cpu: Duration) -> Duration {
+        match self.suspends {
+            true => self.cpu_started + Duration::from_nanos(self.cpu_used.get()),
+            false => cpu,
+        }
+    }
+
     /// Looks at the clocks, and marks the scope if it is due. `cpu` is the thread's.
     pub fn look(&self, now: Ticks, cpu: Duration) {
-        if self.deadline <= now {
+        if self.deadline.get() <= now {
             self.hit(Reason::Timeout);
         }
-        if self.cpu_until != u64::MAX {
-            let spent = if self.suspends {
-                Duration::from_nanos(self.cpu_used.get())
-            } else {
-                cpu.saturating_sub(self.cpu_started)
-            };
-            if self.limits.cpu.is_some_and(|most| most <= spent) {
-                self.hit(Reason::Cpu);
-            }
+        if self.cpu_until.get() != u64::MAX && nanos(self.cpu_at(cpu)) >= self.cpu_until.get() {
+            self.hit(Reason::Cpu);
         }
         if self.budget.get().is_some_and(|n| n <= 0) {
             self.hit(Reason::Instructions);
@@ -160,7 +166,9 @@ impl Scope {
 
     /// Whether nothing but its deadline can stop it: nothing has to be counted.
     pub fn is_timed_only(&self) -> bool {
-        self.budget.get().is_none() && self.cpu_until == u64::MAX && self.memory_until == usize::MAX
+        self.budget.get().is_none()
+            && self.cpu_until.get() == u64::MAX
+            && self.memory_until.get() == usize::MAX
     }
 
     /// Whether its coroutine is suspended. **Signal context.**

@@ -15,10 +15,12 @@ use crate::jit::{self, Jit};
 use crate::layout::Layout;
 use crate::memory::Memory;
 use crate::record::Record;
+use crate::said::Said;
 use crate::scope::{Scope, Scopes};
 use crate::slab::Place;
 use crate::sys::{self, lua_State};
-use crate::watch::{Frame, WatchFn, Watched};
+use crate::target::{self, Target};
+use crate::watch::{Frame, Wards, WatchFn, Watched};
 use std::cell::{Cell, RefCell};
 use std::ffi::{c_int, c_void};
 use std::ptr;
@@ -89,6 +91,12 @@ pub struct State {
     pub hookless: Hookless,
     /// Where the code was when it was stopped; filled once for each stop.
     pub traceback: RefCell<String>,
+    /// The target of the state as a whole, once it has an id.
+    pub whole: Cell<Option<&'static Target>>,
+    /// What was said with the interrupt that is being handled.
+    pub heard: Said,
+    /// What was said by whoever has killed the state.
+    pub said: RefCell<Option<String>>,
     /// The collector was stopped by us, to raise an error.
     pub collector_stopped: Cell<bool>,
 
@@ -109,6 +117,8 @@ pub struct State {
     pub watch_until: Cell<u64>,
     /// The coroutine that was last asked for, and its watch: a cache.
     pub last_watched: Cell<(*mut lua_State, *const Watched)>,
+    /// Coroutines that must yield in time whoever resumes them, and those that were killed.
+    pub wards: Wards,
     /// How compiled code is made to stop.
     pub jit: Cell<Jit>,
     /// LuaJIT: the place of `prof_mode`, while it is ours to change ([`crate::guards`]); else null.
@@ -178,6 +188,9 @@ impl State {
             unanswered: Cell::new(0),
             hookless: Hookless::default(),
             traceback: RefCell::new(String::new()),
+            whole: Cell::new(None),
+            heard: Said::default(),
+            said: RefCell::new(None),
             collector_stopped: Cell::new(false),
             learning: Cell::new(false),
             recent: Cell::new([(0, 0); 8]),
@@ -188,6 +201,7 @@ impl State {
             frame: Cell::new(ptr::null()),
             watch_until: Cell::new(u64::MAX),
             last_watched: Cell::new((ptr::null_mut(), ptr::null())),
+            wards: Wards::default(),
             jit: Cell::new(Jit::default()),
             #[cfg(feature = "luajit")]
             prof_mode: Cell::new(ptr::null_mut()),
@@ -250,6 +264,14 @@ impl State {
         }
     }
 
+    /// Starts it again.
+    pub fn start_collector(&self) {
+        if self.collector_stopped.replace(false) {
+            // SAFETY: the state is live, on its thread; this sets a word.
+            unsafe { sys::gc(self.main.get(), sys::LUA_GCRESTART) };
+        }
+    }
+
     /// Whether the allocator still tells us of coroutines. A host may change it after the attach.
     pub fn allocator_is_ours(&self) -> bool {
         // SAFETY: `main` is live (it is null otherwise, and callers look).
@@ -271,8 +293,12 @@ impl State {
         unsafe { jit::unguard(self, false) };
         self.main.set(ptr::null_mut());
         self.parked.set(ptr::null());
+        self.forget_wards();
         self.coroutines.clear();
         self.main_entry.release();
+        if let Some(whole) = self.whole.take() {
+            target::release(whole);
+        }
         self.forget_watched();
     }
 

@@ -329,6 +329,26 @@ pub unsafe fn pcall_across_yields<K: Continuation>(
     }
 }
 
+/// What `coroutine.wrap` does with a coroutine `co` that has ended with an error, before it raises that in `l`: from 5.4 on its variables are closed,
+/// and the error may become another one. The error is on top of the stack of `l`, and replaced.
+///
+/// # Safety
+/// `co` has ended with an error; in a C function that Lua has called in `l`. May raise.
+pub unsafe fn close_after_error(l: *mut lua_State, co: *mut lua_State) {
+    #[cfg(any(feature = "lua54", feature = "lua55"))]
+    // SAFETY: by the caller. A coroutine that has ended has room for its error.
+    unsafe {
+        lua_xmove(l, co, 1);
+        #[cfg(feature = "lua54")]
+        lua_resetthread(co); // `lua_closethread` came with 5.4.6
+        #[cfg(feature = "lua55")]
+        lua_closethread(co, l);
+        lua_xmove(co, l, 1);
+    }
+    #[cfg(not(any(feature = "lua54", feature = "lua55")))]
+    let _ = (l, co);
+}
+
 /// `lua_gc`, which takes a variable number of arguments from 5.4 on.
 ///
 /// # Safety

@@ -13,6 +13,7 @@
 
 use crate::record::Record;
 use crate::request::{Request, TARGETS};
+use crate::said::Said;
 use crate::slab::{Place, Slab};
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
@@ -24,6 +25,11 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 pub const ONCE: u64 = 1;
 /// Call the handler at every operation.
 pub const ALWAYS: u64 = 2;
+
+/// End it.
+pub const KILLED: u64 = 4;
+/// Say where it is.
+pub const TRACE: u64 = 8;
 
 const NONCE_BITS: u32 = 30;
 const NONCE: u64 = (1 << NONCE_BITS) - 1;
@@ -37,6 +43,10 @@ static TARGETS_SLAB: Slab<Target> = Slab::over(AtomicPtr::new(ptr::null_mut()));
 pub struct Target {
     word: Request,
     record: AtomicPtr<Record>,
+    /// What was said with the last interrupt or kill.
+    pub said: Said,
+    /// Where it was, for who has asked.
+    pub trace: Said,
     /// Where this target lies, once it has been used. (An entry holds one word, which a signal handler never sees half written.)
     place: OnceLock<Place<Target>>,
 }
@@ -54,15 +64,13 @@ pub enum How {
 
 /// Interrupts the coroutine or state with this id, from any thread. False if it is unknown: it never was, or it is gone.
 pub fn interrupt(id: u64, how: How) -> bool {
-    let Some((target, generation)) = find(id) else {
-        return false;
-    };
-    // Acquire: pairs with `take`. Read before the word is changed: if the word still has our generation then, so had this.
-    let record = target.record.load(Ordering::Acquire);
     let flags = match how {
         How::Once => ONCE,
         How::Always => ALWAYS,
         How::NoMore => {
+            let Some((target, generation)) = find(id) else {
+                return false;
+            };
             let alive = target.word.ask(generation, 0);
             if alive {
                 target.word.answer(ONCE | ALWAYS);
@@ -70,6 +78,24 @@ pub fn interrupt(id: u64, how: How) -> bool {
             return alive;
         }
     };
+    ask(id, flags, None)
+}
+
+/// The same, once, with a text for the handler.
+pub fn interrupt_with(id: u64, message: String) -> bool {
+    ask(id, ONCE, Some(message))
+}
+
+/// Asks, and leaves a text. False if the id is unknown.
+pub fn ask(id: u64, flags: u64, message: Option<String>) -> bool {
+    let Some((target, generation)) = find(id) else {
+        return false;
+    };
+    // Acquire: pairs with `take`. Read before the word is changed: if the word still has our generation then, so had this.
+    let record = target.record.load(Ordering::Acquire);
+    if flags & (ONCE | KILLED) != 0 {
+        target.said.put(message); // should the target change hands just now, whoever is next takes it away
+    }
     if !target.word.ask(generation, flags) {
         return false;
     }
@@ -93,6 +119,11 @@ fn find(id: u64) -> Option<(&'static Target, u64)> {
     (id & NONCE != 0 && generation & NONCE == id & NONCE).then_some((target, generation))
 }
 
+/// Where the answer to [`TRACE`] comes; none: the id is unknown.
+pub fn trace_of(id: u64) -> Option<&'static Said> {
+    find(id).map(|(target, _)| &target.trace)
+}
+
 /// Gives a coroutine of `record`'s state a target. None if there are 8 million already.
 pub fn take(record: &'static Record) -> Option<&'static Target> {
     let place = TARGETS_SLAB.take();
@@ -101,6 +132,8 @@ pub fn take(record: &'static Record) -> Option<&'static Target> {
         return None;
     }
     let target = place.get();
+    target.said.put(None);
+    target.trace.put(None);
     target
         .record
         .store(ptr::from_ref(record).cast_mut(), Ordering::Release);
@@ -111,7 +144,7 @@ pub fn take(record: &'static Record) -> Option<&'static Target> {
     Some(target)
 }
 
-/// The nonce of a use of a place, never zero. `uses` has 26 bits.
+/// The nonce of a use of a place, never zero. `uses` has 25 bits.
 fn nonce(place: usize, uses: u64) -> u64 {
     // One use is enciphered to zero: a number that no use has stands in for it.
     match encipher(place, uses) {
@@ -156,7 +189,12 @@ impl Target {
 
     /// The handler is about to be called: one request is answered. True if it is to be called at all.
     pub fn answer_once(&self) -> bool {
-        self.word.answer(ONCE) != 0
+        self.word.answer(ONCE) & (ONCE | ALWAYS) != 0
+    }
+
+    /// Whether this was asked; it is answered now.
+    pub fn answer(&self, flag: u64) -> bool {
+        self.word.answer(flag) & flag != 0
     }
 }
 

@@ -42,6 +42,12 @@ pub fn capture(state: &State, l: *mut lua_State, collecting: bool, out: &mut Str
     }
 }
 
+/// Writes the stack of a coroutine that does not run. Owner thread.
+pub fn capture_one(co: *mut lua_State, out: &mut String) {
+    out.push_str("stack traceback:");
+    stack(co, sys::names_are_safe(false), out);
+}
+
 /// The coroutine that runs now, innermost of all: its frame is the lowest on the C stack. None if that cannot be told.
 pub fn running(state: &State) -> Option<*mut lua_State> {
     if !sys::HOOK_PER_COROUTINE {

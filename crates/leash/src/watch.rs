@@ -18,12 +18,19 @@
 //! **A kill** is the same error as any stop, repeated at each instruction until the coroutine is dead or has returned; the frame
 //! is then closed, and the coroutine counts as dead whatever it did.
 
+mod asking;
 mod clock;
 mod frame;
+mod sampling;
+mod times;
+mod ward;
+mod wards;
 mod watched;
 mod watching;
 
 pub use frame::Frame;
+pub use ward::{Extension, PushFn, WarnFn, Warning};
+pub use wards::Wards;
 pub use watched::{Notes, Watched, Word, release};
 pub use watching::Watching;
 
@@ -35,6 +42,7 @@ use crate::sys::{self, lua_State};
 use std::cell::Cell;
 use std::ffi::c_int;
 use std::time::Duration;
+use times::Times;
 use watching::NEVER;
 
 /// Limits of one coroutine, counted from each resume.
@@ -249,8 +257,7 @@ impl Guest {
             outer: state.frame.get(),
             co,
             limits,
-            kill_at: Cell::new(NEVER),
-            warn_at: Cell::new(NEVER),
+            times: Times::never(),
             polled,
             killed: Cell::new(false),
         };
@@ -270,6 +277,9 @@ impl Guest {
         if polled || frame.killed.get() {
             // SAFETY: as above.
             unsafe { hook::stop_watching(state, co) };
+        }
+        if frame.killed.get() {
+            state.one_has_died(frame.is_ward());
         }
         if state.record().request.flags() & WATCH != 0 {
             state.answer_watch();

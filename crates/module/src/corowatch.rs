@@ -14,6 +14,7 @@
 //! | `watch(co, kill, warn, hookcount)` | watches it |
 //! | `inherit(co)` | watches it with the limits of the running coroutine |
 //! | `watched(co)`, `killed(co)` | whether it is |
+//! | `warded()`, `plain_wrapper(co)` | the same for `leash.watch`, of the running coroutine; a function like that of `coroutine.wrap` |
 //! | `limits(co)` | `kill, warn` |
 //! | `resume(co, ...)`, `wrapper(co)` | resumes it; a function that does |
 //! | `asks(yes)` | whether each resume has to ask the glue by which clock it goes |
@@ -25,7 +26,7 @@
 //! error would. Nothing here owns anything at that point.
 
 mod place;
-mod resume;
+pub mod resume;
 mod seconds;
 
 use crate::table::{set_functions, set_string};
@@ -71,6 +72,8 @@ pub unsafe extern "C-unwind" fn open(l: *mut lua_State) -> c_int {
                 (c"watch", watch),
                 (c"inherit", inherit),
                 (c"watched", watched),
+                (c"warded", warded),
+                (c"plain_wrapper", plain_wrapper),
                 (c"killed", killed),
                 (c"limits", limits),
                 (c"resume", resume::resume),
@@ -126,6 +129,9 @@ unsafe fn watch_with(l: *mut lua_State, co: *mut lua_State, limits: &Watch) {
                 watched
             }
         };
+        if guest.ward_of(co).is_some() {
+            sys::luaL_error(l, c"leash.watch is watching this coroutine".as_ptr());
+        }
         if !watched {
             sys::luaL_error(l, c"not enough memory for a watch".as_ptr());
         }
@@ -151,7 +157,11 @@ unsafe extern "C-unwind" fn watch(l: *mut lua_State) -> c_int {
 unsafe extern "C-unwind" fn inherit(l: *mut lua_State) -> c_int {
     // SAFETY: as `open`.
     unsafe {
-        if let Some(limits) = guest(l).watch_of(l) {
+        let guest = guest(l);
+        if guest.ward_of(l).is_some() || guest.watch_of(l).is_none() {
+            sys::lua_settop(l, 1);
+            crate::watch::inherit(l, guest);
+        } else if let Some(limits) = guest.watch_of(l) {
             watch_with(l, coroutine(l, 1), &limits);
         }
     }
@@ -162,8 +172,30 @@ unsafe extern "C-unwind" fn inherit(l: *mut lua_State) -> c_int {
 unsafe extern "C-unwind" fn watched(l: *mut lua_State) -> c_int {
     // SAFETY: as `open`.
     unsafe {
-        let is = guest(l).watch_of(coroutine(l, 1)).is_some();
+        let (guest, co) = (guest(l), coroutine(l, 1));
+        let is = guest.watch_of(co).is_some() && guest.ward_of(co).is_none();
         sys::lua_pushboolean(l, is.into());
+    }
+    1
+}
+
+/// `core.warded()`: whether the running coroutine is, or is inside, what `leash.watch` watches.
+unsafe extern "C-unwind" fn warded(l: *mut lua_State) -> c_int {
+    // SAFETY: as `open`.
+    unsafe {
+        let is = guest(l).inside(l).is_some();
+        sys::lua_pushboolean(l, is.into());
+    }
+    1
+}
+
+/// `core.plain_wrapper(co)`: as `coroutine.wrap` makes it.
+unsafe extern "C-unwind" fn plain_wrapper(l: *mut lua_State) -> c_int {
+    // SAFETY: as `open`.
+    unsafe {
+        sys::luaL_checktype(l, 1, sys::LUA_TTHREAD);
+        sys::lua_settop(l, 1);
+        sys::lua_pushcclosure(l, crate::watch::wrapped, 1);
     }
     1
 }

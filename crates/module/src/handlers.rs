@@ -65,15 +65,27 @@ unsafe fn push_table(l: *mut lua_State) {
 pub unsafe fn arguments(l: *mut lua_State) -> (c_int, c_int) {
     // SAFETY: by the caller.
     unsafe {
-        let first = sys::lua_type(l, 1);
-        // A nil in front of something else stands for the running coroutine; a nil alone is the handler.
-        let with_co = first == sys::LUA_TTHREAD || first == sys::LUA_TNIL && sys::lua_gettop(l) > 1;
-        let handler = if with_co { 2 } else { 1 };
-        sys::luaL_checkany(l, handler);
+        let (thread, handler) = split(l);
         if sys::lua_type(l, handler) != sys::LUA_TNIL {
             sys::luaL_checktype(l, handler, sys::LUA_TFUNCTION);
         }
-        (if first == sys::LUA_TTHREAD { 1 } else { 0 }, handler)
+        (thread, handler)
+    }
+}
+
+/// The arguments `([co,] value)`: the index of the coroutine, 0 for the running one, and that of the value, which is there.
+///
+/// # Safety
+/// In a C function that Lua has called. Raises `bad argument`.
+pub unsafe fn split(l: *mut lua_State) -> (c_int, c_int) {
+    // SAFETY: by the caller.
+    unsafe {
+        let first = sys::lua_type(l, 1);
+        // A nil in front of something else stands for the running coroutine; a nil alone is the value.
+        let with_co = first == sys::LUA_TTHREAD || first == sys::LUA_TNIL && sys::lua_gettop(l) > 1;
+        let value = if with_co { 2 } else { 1 };
+        sys::luaL_checkany(l, value);
+        (if first == sys::LUA_TTHREAD { 1 } else { 0 }, value)
     }
 }
 
@@ -145,7 +157,8 @@ pub unsafe extern "C-unwind" fn interrupted(l: *mut lua_State, who: *mut lua_Sta
             }
             sys::lua_settop(l, -2);
             if push_handler(l, who) == sys::LUA_TFUNCTION {
-                sys::lua_call(l, 0, 0);
+                let nargs = push_said(l).into();
+                sys::lua_call(l, nargs, 0);
                 sys::lua_settop(l, -2);
                 return;
             }
@@ -154,21 +167,46 @@ pub unsafe extern "C-unwind" fn interrupted(l: *mut lua_State, who: *mut lua_Sta
         sys::lua_settop(l, -2);
         push_position(l);
         sys::lua_pushstring(l, message.as_ptr());
-        sys::lua_concat(l, 2);
+        sys::lua_pushstring(l, c": ".as_ptr());
+        if push_said(l) {
+            sys::lua_concat(l, 4);
+        } else {
+            sys::lua_settop(l, -2);
+            sys::lua_concat(l, 2);
+        }
         sys::lua_error(l);
     }
 }
 
-/// Pushes the handler of `who`, which is `l` or the main state; the table is on top. Returns its type.
+/// Pushes what was said with the interrupt, if anything was.
+unsafe fn push_said(l: *mut lua_State) -> bool {
+    // SAFETY: as `interrupted`; the text stays where it is.
+    unsafe {
+        let Some((start, len)) = Guest::of(l).and_then(|g| g.said().map(|s| (s.as_ptr(), s.len())))
+        else {
+            return false;
+        };
+        sys::lua_pushlstring(l, start.cast(), len);
+        true
+    }
+}
+
+/// Pushes the handler of `who`, which is `l`, or the main state, or nobody in particular; the table is on top. Returns its type.
 unsafe fn push_handler(l: *mut lua_State, who: *mut lua_State) -> c_int {
     // SAFETY: as `interrupted`.
     unsafe {
-        if Guest::of(l).is_some_and(|g| g.main() == who) {
-            sys::lua_rawgeti(l, -1, MAIN)
-        } else {
-            sys::lua_pushthread(l);
-            sys::lua_rawget(l, -2)
+        let main = Guest::of(l).map(|g| g.main());
+        if main == Some(who) {
+            return sys::lua_rawgeti(l, -1, MAIN);
         }
+        sys::lua_pushthread(l);
+        let kind = sys::lua_rawget(l, -2);
+        if kind != sys::LUA_TNIL || !who.is_null() {
+            return kind;
+        }
+        // Whatever runs was meant, and has none of its own.
+        sys::lua_settop(l, -2);
+        sys::lua_rawgeti(l, -1, MAIN)
     }
 }
 

@@ -1,13 +1,11 @@
-//! The module `leash`, as far as it goes today: calls with limits, ids of coroutines, interrupting them, and what is in force.
+//! The module `leash`: its table, and what is too small for a file of its own.
 
-use crate::args;
 use crate::attach::{attached, guest};
-use crate::compat::push_whole;
 use crate::table::{set_functions, set_string};
 use crate::text::Text;
-use crate::{call, guard, handlers, stop};
+use crate::{call, guard, handlers, ids, stop, watch};
+use leash::Jit;
 use leash::sys::{self, lua_State};
-use leash::{How, Jit};
 use std::ffi::{CStr, c_int};
 
 /// What the modules call themselves.
@@ -27,15 +25,23 @@ pub unsafe fn open(l: *mut lua_State) -> c_int {
     unsafe {
         attached(l);
         stop::make_class(l);
-        sys::lua_createtable(l, 0, 8);
+        watch::open(l);
+        sys::lua_createtable(l, 0, 16);
         call::push(l);
         sys::lua_setfield(l, -2, c"call".as_ptr());
         set_functions(
             l,
             &[
                 (c"reason", stop::reason),
-                (c"id", id),
-                (c"interrupt", interrupt),
+                (c"id", ids::id),
+                (c"state_id", ids::state_id),
+                (c"interrupt", ids::interrupt),
+                (c"kill", ids::kill),
+                (c"traceback", ids::traceback),
+                (c"watch", watch::watch),
+                (c"create", watch::create),
+                (c"resume", watch::resume),
+                (c"wrap", watch::wrap),
                 (c"on_interrupt", on_interrupt),
                 (c"guard_stdlib", guard::guard_stdlib),
                 (c"info", info),
@@ -46,32 +52,9 @@ pub unsafe fn open(l: *mut lua_State) -> c_int {
     1
 }
 
-/// `leash.id([co])`
-unsafe extern "C-unwind" fn id(l: *mut lua_State) -> c_int {
-    // SAFETY: a C function called by Lua; nothing here owns anything.
-    unsafe {
-        let co = args::coroutine(l, 1);
-        let Some(id) = guest(l).id(co) else {
-            return sys::luaL_error(l, c"there are too many ids".as_ptr());
-        };
-        push_whole(l, id);
-    }
-    1
-}
-
-/// `leash.interrupt(id)`
-unsafe extern "C-unwind" fn interrupt(l: *mut lua_State) -> c_int {
-    // SAFETY: as `id`.
-    unsafe {
-        let id = args::id(l, 1);
-        sys::lua_pushboolean(l, leash::interrupt(id, How::Once).into());
-    }
-    1
-}
-
 /// `leash.on_interrupt([co,] f | nil)`
 unsafe extern "C-unwind" fn on_interrupt(l: *mut lua_State) -> c_int {
-    // SAFETY: as `id`.
+    // SAFETY: a C function called by Lua; nothing here owns anything.
     unsafe {
         let (thread, handler) = handlers::arguments(l);
         let guest = guest(l);
@@ -90,7 +73,7 @@ unsafe extern "C-unwind" fn info(l: *mut lua_State) -> c_int {
     };
     let release = Text::of(leash::lua_release());
     let engine = Text::of(leash::ENGINE);
-    // SAFETY: as `id`; both texts end with a zero and lie on the stack.
+    // SAFETY: as above; both texts end with a zero and lie on the stack.
     unsafe {
         sys::lua_createtable(l, 0, 4);
         set_string(l, c"engine", CStr::from_ptr(engine.as_ptr()));

@@ -20,12 +20,14 @@ mod corowatch;
 mod ctrlc;
 mod guard;
 mod handlers;
+mod ids;
 mod leash_module;
 mod limits;
 mod mtint;
 mod stop;
 mod table;
 mod text;
+mod watch;
 
 use leash::sys::lua_State;
 use std::ffi::c_int;

@@ -20,10 +20,7 @@ pub unsafe fn check(l: *mut lua_State, index: c_int) -> Limits {
     unsafe {
         match read(l, index) {
             Ok(limits) => limits,
-            Err(Refused(why)) => {
-                sys::luaL_argerror(l, index, why);
-                unreachable!("luaL_argerror does not return");
-            }
+            Err(why) => refuse(l, index, why),
         }
     }
 }
@@ -43,8 +40,16 @@ pub unsafe fn get(l: *mut lua_State, index: c_int) -> Option<Limits> {
     }
 }
 
-/// Why something is no limit: a string on the stack.
+/// Why something is no limit: a string, constant or on the stack.
 struct Refused(*const c_char);
+
+/// # Safety
+/// As [`check`]. Raises.
+unsafe fn refuse(l: *mut lua_State, index: c_int, why: Refused) -> ! {
+    // SAFETY: by the caller.
+    unsafe { sys::luaL_argerror(l, index, why.0) };
+    unreachable!("luaL_argerror does not return");
+}
 
 /// # Safety
 /// As [`check`]. Where something is refused, values are left on the stack.
@@ -54,14 +59,7 @@ unsafe fn read(l: *mut lua_State, index: c_int) -> Result<Limits, Refused> {
         match sys::lua_type(l, index) {
             sys::LUA_TNUMBER => with(l, Limits::new(), b"timeout\0", index),
             sys::LUA_TTABLE => table(l, index),
-            kind => {
-                let kind = match kind {
-                    sys::LUA_TNONE => c"no value".as_ptr(),
-                    kind => sys::lua_typename(l, kind),
-                };
-                let why = c"seconds or a table of limits expected, got %s";
-                Err(Refused(sys::lua_pushfstring(l, why.as_ptr(), kind)))
-            }
+            kind => Err(no_limits(l, kind)),
         }
     }
 }
@@ -70,23 +68,161 @@ unsafe fn read(l: *mut lua_State, index: c_int) -> Result<Limits, Refused> {
 /// As [`read`].
 unsafe fn table(l: *mut lua_State, index: c_int) -> Result<Limits, Refused> {
     let mut limits = Limits::new();
-    // SAFETY: by the caller. Only a key that is a string is looked at as one, which does not change it.
+    // SAFETY: by the caller.
     unsafe {
         sys::lua_pushnil(l);
         while sys::lua_next(l, index) != 0 {
-            let key = match sys::lua_type(l, -2) {
-                sys::LUA_TSTRING => text(l, -2),
-                kind => {
-                    let why = c"unknown limit: a %s as key";
-                    let kind = sys::lua_typename(l, kind);
-                    return Err(Refused(sys::lua_pushfstring(l, why.as_ptr(), kind)));
-                }
-            };
-            limits = with(l, limits, key, -1)?;
+            limits = with(l, limits, key(l)?, -1)?;
             sys::lua_settop(l, -2);
         }
     }
     Ok(limits)
+}
+
+/// The key of a traversal, with the zero that follows it; its value is on top of the stack.
+///
+/// # Safety
+/// As [`read`].
+unsafe fn key<'a>(l: *mut lua_State) -> Result<&'a [u8], Refused> {
+    // SAFETY: by the caller. Only a key that is a string is looked at as one, which does not change it.
+    unsafe {
+        match sys::lua_type(l, -2) {
+            sys::LUA_TSTRING => Ok(text(l, -2)),
+            kind => {
+                let why = c"unknown limit: a %s as key";
+                let kind = sys::lua_typename(l, kind);
+                Err(Refused(sys::lua_pushfstring(l, why.as_ptr(), kind)))
+            }
+        }
+    }
+}
+
+/// The limits of a watch.
+#[derive(Default)]
+pub struct Watching {
+    /// From a resume to the end.
+    pub timeout: Option<Duration>,
+    /// From a resume to the warning.
+    pub warn: Option<Duration>,
+    /// The index of the function that is called then; 0: there is none. It stays on the stack.
+    pub on_warn: c_int,
+}
+
+/// The limits of a watch at `index`.
+///
+/// # Safety
+/// As [`check`].
+pub unsafe fn check_watching(l: *mut lua_State, index: c_int) -> Watching {
+    // SAFETY: by the caller.
+    unsafe {
+        match read_watching(l, index) {
+            Ok(watching) => watching,
+            Err(why) => refuse(l, index, why),
+        }
+    }
+}
+
+/// # Safety
+/// As [`read`].
+unsafe fn read_watching(l: *mut lua_State, index: c_int) -> Result<Watching, Refused> {
+    let mut w = Watching::default();
+    // SAFETY: by the caller.
+    unsafe {
+        match sys::lua_type(l, index) {
+            sys::LUA_TNUMBER => w.timeout = seconds(number(l, b"timeout\0", index)?),
+            sys::LUA_TTABLE => {
+                let function = sys::lua_gettop(l) + 1;
+                sys::lua_pushnil(l); // makes room for it
+                sys::lua_pushnil(l);
+                while sys::lua_next(l, index) != 0 {
+                    match key(l)? {
+                        b"timeout\0" => w.timeout = seconds(number(l, b"timeout\0", -1)?),
+                        b"warn\0" => w.warn = seconds(number(l, b"warn\0", -1)?),
+                        b"on_warn\0" => {
+                            callable(l, -1)?;
+                            sys::lua_pushvalue(l, -1);
+                            sys::lua_replace(l, function);
+                            w.on_warn = function;
+                        }
+                        key => {
+                            let why =
+                                c"'%s' is no limit of a watch, which takes timeout, warn and on_warn";
+                            let key = key.as_ptr().cast::<c_char>();
+                            return Err(Refused(sys::lua_pushfstring(l, why.as_ptr(), key)));
+                        }
+                    }
+                    sys::lua_settop(l, -2);
+                }
+            }
+            kind => return Err(no_limits(l, kind)),
+        }
+    }
+    match (w.warn, w.on_warn, w.timeout) {
+        (Some(_), 0, _) => Err(Refused(c"warn needs on_warn".as_ptr())),
+        (None, 1.., _) => Err(Refused(c"on_warn needs warn".as_ptr())),
+        (Some(warn), _, Some(timeout)) if warn >= timeout => {
+            Err(Refused(c"warn has to be less than timeout".as_ptr()))
+        }
+        _ => Ok(w),
+    }
+}
+
+/// Pushes the `on_warn` of the limits at `index`, a table that has been checked and has that or `warn`. There has to be the other, too, and before the
+/// timeout. Returns when to call it.
+///
+/// # Safety
+/// As [`check`].
+pub unsafe fn push_on_warn(l: *mut lua_State, index: c_int) -> Duration {
+    // SAFETY: by the caller; metamethods are not asked.
+    unsafe {
+        let top = sys::lua_gettop(l);
+        for name in [c"on_warn", c"warn", c"timeout"] {
+            sys::lua_pushstring(l, name.as_ptr());
+            sys::lua_rawget(l, index);
+        }
+        let has = |at: c_int| sys::lua_type(l, top + at) != sys::LUA_TNIL;
+        let number = |at: c_int| sys::lua_tonumber(l, top + at);
+        let why = if !has(1) {
+            c"warn needs on_warn"
+        } else if !has(2) {
+            c"on_warn needs warn"
+        } else if has(3) && number(2) >= number(3) {
+            c"warn has to be less than timeout"
+        } else {
+            let after = seconds(number(2)).unwrap_or(Duration::MAX);
+            sys::lua_settop(l, top + 1);
+            return after;
+        };
+        refuse(l, index, Refused(why.as_ptr()))
+    }
+}
+
+/// # Safety
+/// As [`read`].
+unsafe fn callable(l: *mut lua_State, value: c_int) -> Result<(), Refused> {
+    // SAFETY: by the caller.
+    unsafe {
+        if sys::lua_type(l, value) == sys::LUA_TFUNCTION {
+            return Ok(());
+        }
+        let why = c"on_warn: function expected, got %s";
+        let kind = sys::lua_typename(l, sys::lua_type(l, value));
+        Err(Refused(sys::lua_pushfstring(l, why.as_ptr(), kind)))
+    }
+}
+
+/// # Safety
+/// As [`read`].
+unsafe fn no_limits(l: *mut lua_State, kind: c_int) -> Refused {
+    // SAFETY: by the caller.
+    unsafe {
+        let kind = match kind {
+            sys::LUA_TNONE => c"no value".as_ptr(),
+            kind => sys::lua_typename(l, kind),
+        };
+        let why = c"seconds or a table of limits expected, got %s";
+        Refused(sys::lua_pushfstring(l, why.as_ptr(), kind))
+    }
 }
 
 /// The string at `index`, with the zero that follows it.
@@ -127,6 +263,18 @@ unsafe fn with(
                 Some(n) => limits.instructions(n),
                 None => limits,
             },
+            // With the function that goes with it: see `push_on_warn`.
+            b"warn\0" => {
+                let after = seconds(number(l, key, value)?);
+                limits.warn(after.unwrap_or(Duration::MAX), 0)
+            }
+            b"on_warn\0" => {
+                callable(l, value)?;
+                match limits.warns() {
+                    true => limits,
+                    false => limits.warn(Duration::MAX, 0),
+                }
+            }
             b"memory\0" => match whole(l, key, value)?.map(usize::try_from) {
                 Some(Ok(n)) => limits.memory(n),
                 _ => limits,

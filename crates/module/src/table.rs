@@ -28,3 +28,15 @@ pub unsafe fn set_string(l: *mut lua_State, name: &CStr, value: &CStr) {
         sys::lua_setfield(l, -2, name.as_ptr());
     }
 }
+
+/// `table[name] = value`; the table is on top of the stack.
+///
+/// # Safety
+/// As [`set_functions`].
+pub unsafe fn set_number(l: *mut lua_State, name: &CStr, value: f64) {
+    // SAFETY: by the caller.
+    unsafe {
+        sys::lua_pushnumber(l, value);
+        sys::lua_setfield(l, -2, name.as_ptr());
+    }
+}

@@ -3,6 +3,7 @@
 //! A frame is plain data on the C stack of the resume, which no error jumps over: `lua_resume` catches all. Frames are linked, the
 //! innermost first; the signal handler walks through them, so a frame is complete before it is linked.
 
+use super::times::Times;
 use super::watched::{self, Watched};
 use super::watching::NEVER;
 use super::{Answer, Event, clock};
@@ -18,8 +19,7 @@ pub struct Frame {
     pub outer: *const Frame,
     pub co: *mut lua_State,
     pub limits: *const Watched,
-    pub kill_at: Cell<u64>,
-    pub warn_at: Cell<u64>,
+    pub times: Times,
     /// The limits follow a clock of the user's, by a count hook.
     pub polled: bool,
     pub killed: Cell<bool>,
@@ -29,18 +29,16 @@ impl Frame {
     /// The next point in time at which something is due, outer frames not counted.
     #[inline]
     pub fn next(&self) -> u64 {
-        self.kill_at.get().min(self.warn_at.get())
+        self.times.next()
     }
 
     /// Both limits count from now on.
     #[inline]
     pub fn start(&self, limits: &Watched) {
-        let now = clock::start(limits.shortest());
-        self.kill_at.set(now.saturating_add(limits.kill));
-        self.warn_at.set(now.saturating_add(limits.warn));
+        self.times.start(limits, clock::start(limits.shortest()));
     }
 
-    fn limits(&self) -> &Watched {
+    pub fn limits(&self) -> &Watched {
         // SAFETY: those of a coroutine that is being resumed.
         unsafe { &*self.limits }
     }
@@ -110,7 +108,7 @@ impl State {
     /// # Safety
     /// `l` runs this hook; `counted` if it is the count hook of a polled watch.
     pub unsafe fn look_at_watch(&self, l: *mut lua_State, counted: bool) -> bool {
-        let Some(frame) = self.frame_of(l) else {
+        let Some(frame) = self.frame_of(l).filter(|f| !f.is_ward()) else {
             return false;
         };
         if frame.killed.get() {
@@ -128,8 +126,8 @@ impl State {
             return frame.killed.get();
         }
         let now = Ticks::now().as_nanos();
-        if frame.warn_at.get() <= now {
-            frame.warn_at.set(NEVER); // once, also if the function raises
+        if frame.times.warn_at.get() <= now {
+            frame.times.warn_at.set(NEVER); // once, also if the function raises
             self.set_watch_until(self.earliest_frame());
             if ask(Event::Warn) == Answer::Afresh {
                 frame.start(frame.limits());
@@ -137,7 +135,7 @@ impl State {
             }
             return false;
         }
-        if frame.kill_at.get() <= now {
+        if frame.times.kill_at.get() <= now {
             self.kill(frame); // also if the function raises
             ask(Event::Kill);
             return true;
@@ -162,7 +160,7 @@ impl State {
         request.answer(WATCH);
         let mut late = false;
         self.for_each_late(|_| late = true);
-        if late {
+        if late || self.is_ward_late() {
             self.ask_self(WATCH);
         } else if request.flags() == 0 {
             self.record().settled();
@@ -171,7 +169,7 @@ impl State {
         }
     }
 
-    fn earliest_frame(&self) -> u64 {
+    pub(super) fn earliest_frame(&self) -> u64 {
         let (mut earliest, mut p) = (NEVER, self.frame.get());
         // SAFETY: as above.
         while let Some(frame) = unsafe { p.as_ref() } {

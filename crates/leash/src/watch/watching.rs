@@ -6,6 +6,7 @@
 //! before that it runs a `membarrier`, which puts the fence that the resume has saved where the timer thread is. Where the kernel
 //! has none, it goes on looking ten times a second.
 
+use super::sampling::Sampling;
 use std::ffi::c_int;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, compiler_fence};
 use std::time::Duration;
@@ -22,6 +23,8 @@ pub struct Watching {
     looks_at: AtomicU64,
     /// Looks that have found nothing in a row.
     idle: AtomicU32,
+    /// Those that are resumed by others.
+    pub sampling: Sampling,
 }
 
 impl Default for Watching {
@@ -30,6 +33,7 @@ impl Default for Watching {
             until: AtomicU64::new(NEVER),
             looks_at: AtomicU64::new(NEVER),
             idle: AtomicU32::new(0),
+            sampling: Sampling::default(),
         }
     }
 }
@@ -43,6 +47,7 @@ impl Watching {
     pub fn reset(&self) {
         self.until.store(NEVER, Ordering::Relaxed);
         self.looks_at.store(NEVER, Ordering::Relaxed);
+        self.sampling.reset();
     }
 
     /// Owner: sets the earliest point in time. True if the timer thread has to be told.
@@ -72,6 +77,7 @@ impl Watching {
         // The timer thread, on its way to sleep, takes `looks_at` away before it has a last look at `until`.
         let looks_at = self.looks_at.load(Ordering::Relaxed);
         Ticks::from_nanos(looks_at.min(self.until.load(Ordering::Relaxed)))
+            .min(self.sampling.next_look())
     }
 
     /// Timer thread: is a frame late, and if not, when to look again.

@@ -9,13 +9,15 @@
 //! | returns | true | results | |
 //! | or | false | error or stop | |
 //!
-//! The user's hook, if there is one, is kept below all this. How many values that are, the continuation hears from the engine.
+//! The user's hook, if there is one, is kept below all this, and a table for `on_warn`. How many values that are, the continuation hears from the engine.
 //!
-//! Where the calling coroutine cannot yield (a metamethod, a comparison of `table.sort`), `lua_pcallk` is a plain `lua_pcall`.
+//! Where the calling coroutine cannot yield (a metamethod, a comparison of `table.sort`), `lua_pcallk` is a plain `lua_pcall`. So it is for a call that
+//! warns: nobody would see that it is time to, while it is suspended.
 
 use super::{entered, push_closure, push_hook, stopped};
 use crate::attach::guest;
 use crate::limits;
+use crate::watch::warning;
 use leash::sys::{self, Continuation, lua_State};
 use std::ffi::c_int;
 
@@ -29,24 +31,30 @@ pub unsafe fn push(l: *mut lua_State) {
 }
 
 /// `leash.call(limits, f, ...)`
-unsafe extern "C-unwind" fn call(l: *mut lua_State) -> c_int {
+pub unsafe extern "C-unwind" fn call(l: *mut lua_State) -> c_int {
     // SAFETY: a C function called by Lua, with the stack it is promised. Nothing here owns anything where Lua runs or may raise.
     unsafe {
-        let limits = limits::check(l, 1);
+        let mut limits = limits::check(l, 1);
         sys::luaL_checkany(l, 2);
         let guest = guest(l);
+        let mut kept = Kept::default();
+        if limits.warns() {
+            limits = warning::for_call(l, guest, limits);
+            kept.values = 1;
+        }
         sys::lua_pushboolean(l, 1);
-        sys::lua_replace(l, 1);
-        let mut kept = 0;
+        sys::lua_replace(l, kept.values + 1);
         if guest.hook(l).0.is_some() {
-            kept = push_hook(l);
-            for _ in 0..kept {
+            let values = push_hook(l);
+            for _ in 0..values {
                 sys::lua_insert(l, 1);
             }
+            kept.values += values;
+            kept.hook = values != 0;
         }
-        let nargs = sys::lua_gettop(l) - kept - 2;
-        let suspends = guest.may_suspend(l);
-        match guest.begin(l, &limits, suspends, kept) {
+        let nargs = sys::lua_gettop(l) - kept.values - 2;
+        let suspends = !limits.warns() && guest.may_suspend(l);
+        match guest.begin(l, &limits, suspends, kept.note()) {
             Err(message) => {
                 sys::lua_pushboolean(l, 0);
                 sys::lua_pushstring(l, message.as_ptr());
@@ -61,6 +69,27 @@ unsafe extern "C-unwind" fn call(l: *mut lua_State) -> c_int {
     }
 }
 
+/// What is kept below everything else.
+#[derive(Default)]
+struct Kept {
+    values: c_int,
+    /// The user's hook is among them, and lowest.
+    hook: bool,
+}
+
+impl Kept {
+    fn note(&self) -> c_int {
+        self.values * 2 + c_int::from(self.hook)
+    }
+
+    fn from_note(note: c_int) -> Kept {
+        Kept {
+            values: note / 2,
+            hook: note % 2 != 0,
+        }
+    }
+}
+
 /// What comes after the protected call.
 struct End;
 
@@ -70,15 +99,15 @@ impl Continuation for End {
         unsafe {
             let guest = entered(l);
             let mut ended = guest.end(l, serial, status);
-            let kept = ended.note;
+            let kept = Kept::from_note(ended.note);
             if let Some(stop) = ended.stop.take() {
-                sys::lua_settop(l, kept + 1);
-                stopped(l, guest, stop, &ended, (kept != 0).then_some(1));
+                sys::lua_settop(l, kept.values + 1);
+                stopped(l, guest, stop, &ended, kept.hook.then_some(1));
             } else if status == sys::LUA_OK {
-                return sys::lua_gettop(l) - kept;
+                return sys::lua_gettop(l) - kept.values;
             }
             sys::lua_pushboolean(l, 0);
-            sys::lua_replace(l, kept + 1);
+            sys::lua_replace(l, kept.values + 1);
         }
         2
     }

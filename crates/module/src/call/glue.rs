@@ -28,12 +28,13 @@ pub unsafe fn push(l: *mut lua_State) {
     }
 }
 
-/// `begin(limits, f)`: the number of the call, and the user's hook if there is one; or nil and a message; or nothing, if the arguments are wrong.
+/// `begin(limits, f)`: the number of the call, and the user's hook if there is one; or nil and a message; or nothing, if the arguments are wrong or the call
+/// is to warn.
 /// (Arguments of `f` are not among its own: each copy of them takes room, and LuaJIT has room for 65,500 values.)
 unsafe extern "C-unwind" fn begin(l: *mut lua_State) -> c_int {
     // SAFETY: a C function called by Lua, with the stack it is promised.
     unsafe {
-        let Some(limits) = limits::get(l, 1) else {
+        let Some(limits) = limits::get(l, 1).filter(|limits| !limits.warns()) else {
             return 0;
         };
         let nothing = sys::lua_type(l, 2) == sys::LUA_TNIL;
@@ -87,7 +88,7 @@ unsafe extern "C-unwind" fn finish(l: *mut lua_State) -> c_int {
     2
 }
 
-/// `refuse(message, limits, f, ...)`: false and the message, or the error that says what is wrong.
+/// `refuse(message, limits, f, ...)`: false and the message, or the error that says what is wrong. A call that warns is one of the C function.
 unsafe extern "C-unwind" fn refuse(l: *mut lua_State) -> c_int {
     // SAFETY: as `begin`.
     unsafe {
@@ -101,7 +102,9 @@ unsafe extern "C-unwind" fn refuse(l: *mut lua_State) -> c_int {
         if sys::lua_gettop(l) == 1 && sys::lua_type(l, 1) == sys::LUA_TNIL {
             sys::lua_settop(l, 0); // the glue cannot tell nil from nothing
         }
-        limits::check(l, 1);
+        if limits::check(l, 1).warns() {
+            return across::call(l);
+        }
         sys::luaL_checkany(l, 2);
         guest(l);
         sys::lua_pushboolean(l, 0);

@@ -152,11 +152,18 @@ function M.create(f)
   if core.watched() then
     core.inherit(co)
     callbacks[co] = callbacks[key()]
+  elseif core.warded() then
+    core.inherit(co)
   end
   return co
 end
 
 function M.wrap(f)
+  if core.warded() then
+    local co = create(f)
+    core.inherit(co)
+    return core.plain_wrapper(co)
+  end
   if not core.watched() then return wrap(f) end
   local co = create(f)
   core.inherit(co)

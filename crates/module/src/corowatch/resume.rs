@@ -5,6 +5,7 @@
 
 use super::{DISPATCH, guest, key, seconds};
 use crate::compat;
+use crate::watch::doom;
 use leash::sys::{self, lua_State};
 use leash::{Guest, Resumed};
 use std::ffi::{CStr, c_int};
@@ -105,9 +106,8 @@ unsafe fn not_resumable(l: *mut lua_State, co: *mut lua_State) -> Option<&'stati
     unsafe {
         let mut ar = std::mem::zeroed();
         match sys::lua_status(co) {
-            sys::LUA_OK if co == l || sys::lua_getstack(co, 0, &mut ar) != 0 => {
-                Some(c"cannot resume non-suspended coroutine")
-            }
+            sys::LUA_OK if co == l => Some(compat::RUNNING),
+            sys::LUA_OK if sys::lua_getstack(co, 0, &mut ar) != 0 => Some(compat::NORMAL),
             sys::LUA_OK if sys::lua_gettop(co) > 0 => None,
             _ => Some(c"cannot resume dead coroutine"),
         }
@@ -157,6 +157,9 @@ unsafe fn follows_users_clock(l: *mut lua_State, guest: Guest, index: c_int) -> 
 unsafe fn say_why(l: *mut lua_State, guest: Guest, co: *mut lua_State) -> c_int {
     // SAFETY: by the caller. The note lives as long as the coroutine, which is referred to.
     unsafe {
+        if guest.is_doomed(co) {
+            return doom::say_why(l, guest, co);
+        }
         let (watch, note) = (guest.watch_of(co), guest.note_of(co));
         sys::lua_pushboolean(l, 0);
         sys::lua_pushstring(

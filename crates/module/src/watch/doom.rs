@@ -1,0 +1,156 @@
+//! The error that ends a coroutine: a [stop](crate::stop), also for who has resumed it by a function that is not ours.
+//!
+//! The engine ends a coroutine by an error that it raises in a hook, again and again. The object of that error is what the last resume
+//! returns; so it is the stop. It is made in the hook, once; the engine has stopped the collector, so no finalizer runs there. A table with weak values
+//! keeps it meanwhile.
+//!
+//! LuaJIT: a message handler (`xpcall`) would be called for it, in the hook, and the engine cannot take that away there. So where one is
+//! waiting, the error is that of the engine, `not enough memory`, until the handler's call is over.
+
+use crate::stop;
+use leash::sys::{self, lua_State};
+use leash::{Guest, Stop};
+use std::ffi::{c_int, c_void};
+use std::ptr;
+
+/// Registry keys: the addresses.
+static OBJECTS: u8 = 0;
+static MAKE: u8 = 1;
+static XPCALL: u8 = 2;
+
+fn key(of: &'static u8) -> *const c_void {
+    ptr::from_ref(of).cast()
+}
+
+/// Deeper stacks are not searched for message handlers.
+const DEEPEST: c_int = 200;
+
+/// Makes the table, and keeps what the hook needs.
+///
+/// # Safety
+/// In a C function, with four free slots. May raise.
+pub unsafe fn open(l: *mut lua_State) {
+    // SAFETY: by the caller.
+    unsafe {
+        let known = sys::lua_rawgetp(l, sys::LUA_REGISTRYINDEX, key(&OBJECTS)) == sys::LUA_TTABLE;
+        sys::lua_settop(l, -2);
+        if known {
+            return;
+        }
+        sys::lua_createtable(l, 0, 0);
+        sys::lua_createtable(l, 0, 1);
+        sys::lua_pushstring(l, c"v".as_ptr());
+        sys::lua_setfield(l, -2, c"__mode".as_ptr());
+        sys::lua_setmetatable(l, -2);
+        sys::lua_rawsetp(l, sys::LUA_REGISTRYINDEX, key(&OBJECTS));
+        sys::lua_pushcfunction(l, make);
+        sys::lua_rawsetp(l, sys::LUA_REGISTRYINDEX, key(&MAKE));
+        sys::lua_getglobal(l, c"xpcall".as_ptr());
+        sys::lua_rawsetp(l, sys::LUA_REGISTRYINDEX, key(&XPCALL));
+    }
+}
+
+/// Makes the object that is offered, and keeps it under the light userdata at index 1.
+unsafe extern "C-unwind" fn make(l: *mut lua_State) -> c_int {
+    // SAFETY: a C function called by Lua.
+    unsafe {
+        let co = sys::lua_touserdata(l, 1);
+        sys::lua_rawgetp(l, sys::LUA_REGISTRYINDEX, key(&OBJECTS));
+        stop::build(l);
+        sys::lua_pushvalue(l, -1);
+        sys::lua_rawsetp(l, -3, co);
+    }
+    1
+}
+
+/// Pushes what is known of the end of `co`, or the error that keeps it from being made. True if it was.
+unsafe fn push_made(l: *mut lua_State, co: *mut lua_State, stop: &Stop) -> bool {
+    // SAFETY: in a hook or C function, with three free slots. `make` is called in protected mode.
+    unsafe {
+        sys::lua_rawgetp(l, sys::LUA_REGISTRYINDEX, key(&MAKE));
+        sys::lua_pushlightuserdata(l, co.cast());
+        stop::offer(stop, || sys::lua_pcall(l, 1, 1, 0)) == sys::LUA_OK
+    }
+}
+
+/// Pushes the object that was made before, or makes it; false: neither, and what is on top is an error.
+unsafe fn push_object(l: *mut lua_State, guest: Guest, co: *mut lua_State) -> bool {
+    // SAFETY: as `push_made`. The report is dropped before anybody raises.
+    unsafe {
+        if guest.has_doom_object(co) {
+            sys::lua_rawgetp(l, sys::LUA_REGISTRYINDEX, key(&OBJECTS));
+            sys::lua_rawgetp(l, -1, co.cast());
+            sys::lua_remove(l, -2);
+            if sys::lua_type(l, -1) == sys::LUA_TUSERDATA {
+                return true;
+            }
+            sys::lua_settop(l, -2);
+        }
+        match guest.doom_of(co) {
+            Some(stop) => push_made(l, co, &stop),
+            None => {
+                sys::lua_pushnil(l);
+                false
+            }
+        }
+    }
+}
+
+/// For [`Guest::on_ward`]: the object, in the hook.
+///
+/// # Safety
+/// `l` runs a hook, to end `co`.
+pub unsafe extern "C-unwind" fn push(l: *mut lua_State, co: *mut lua_State) -> bool {
+    // SAFETY: by the caller.
+    unsafe {
+        let Some(guest) = Guest::of(l) else {
+            return false;
+        };
+        if cfg!(feature = "luajit") && (co == guest.main() || may_have_handler(l)) {
+            return false;
+        }
+        let top = sys::lua_gettop(l);
+        let pushed = push_object(l, guest, co);
+        if !pushed {
+            sys::lua_settop(l, top);
+        }
+        pushed
+    }
+}
+
+/// Whether `xpcall` is on the stack of `l`, or the stack is too deep to tell.
+unsafe fn may_have_handler(l: *mut lua_State) -> bool {
+    // SAFETY: in a hook, with three free slots; `ar` is filled before it is read. Pushing functions allocates nothing.
+    unsafe {
+        let mut ar = std::mem::zeroed();
+        let mut found = false;
+        let mut level = 0;
+        sys::lua_rawgetp(l, sys::LUA_REGISTRYINDEX, key(&XPCALL));
+        while !found && sys::lua_getstack(l, level, &mut ar) != 0 {
+            sys::lua_getinfo(l, c"f".as_ptr(), &mut ar);
+            found = level == DEEPEST || sys::lua_rawequal(l, -1, -2) != 0;
+            sys::lua_settop(l, -2);
+            level += 1;
+        }
+        sys::lua_settop(l, -2);
+        found
+    }
+}
+
+/// Pushes false and why a coroutine is dead that was killed: the stop, the first time. Returns 2.
+///
+/// # Safety
+/// In a C function called by Lua. May raise.
+pub unsafe fn say_why(l: *mut lua_State, guest: Guest, co: *mut lua_State) -> c_int {
+    // SAFETY: by the caller. The report is gone when an error is raised.
+    unsafe {
+        sys::luaL_checkstack(l, 5, ptr::null());
+        sys::lua_pushboolean(l, 0);
+        if !guest.tell_doom(co) {
+            sys::lua_pushstring(l, c"cannot resume dead coroutine".as_ptr());
+        } else if !push_object(l, guest, co) {
+            sys::lua_error(l);
+        }
+    }
+    2
+}
