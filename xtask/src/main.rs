@@ -18,6 +18,7 @@ mod evasion;
 mod examples;
 mod fuzz;
 mod interpreter;
+mod limits;
 mod lint;
 mod manifest;
 mod miri;
@@ -56,6 +57,8 @@ enum Task {
     Stress(stress::Options),
     /// Interrupt a state before every single machine instruction of what matters
     Step(step::Options),
+    /// Run the hostile scripts in three ways, and write what became of them into docs/limits.md
+    Limits(limits::Options),
     /// Put known bugs into a copy of the sources, one by one, and see whether the tests catch them
     Planted(planted::Options),
     /// Run the tests of unsafe data structures under miri
@@ -76,6 +79,7 @@ fn main() {
         Task::Modules(options) => modules::run(&options),
         Task::Stress(options) => stress::run(&options),
         Task::Step(options) => step::run(&options),
+        Task::Limits(options) => limits::run(&options),
         Task::Planted(options) => planted::run(&options),
         Task::Miri(options) => miri::run(&options),
         Task::Fuzz(options) => fuzz::run(&options),

@@ -7,6 +7,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::ptr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -14,7 +15,7 @@ use anyhow::{Context, Result, ensure};
 use crate::cargo::{self, Leash};
 use crate::engine::Engine;
 use crate::interpreter::Interpreter;
-use crate::{ctrlc, modules, process};
+use crate::{ctrlc, limits, modules, process};
 
 /// A suite takes a few seconds; one that hangs is to be told, not waited for.
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -23,6 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(180);
 pub fn check(leash: &Leash) -> Result<()> {
     let modules = modules::build(leash.engine)?;
     let threads = test_threads(leash)?;
+    limits::fresh(leash.engine, false)?;
     let mut interpreters = vec![Interpreter::reference(leash)?];
     if leash.engine == Engine::Luajit && Interpreter::stock(Engine::Luajit).is_some() {
         // Debian's LuaJIT is of 2022, the vendored one of 2026: what they do inside differs more than releases of Lua do.
@@ -31,7 +33,15 @@ pub fn check(leash: &Leash) -> Result<()> {
     for interpreter in &interpreters {
         for folder in ["tests/lua", "examples/mtint", "examples/corowatch"] {
             for script in scripts(&cargo::root().join(folder))? {
-                run(interpreter, &script, &modules, &threads)?;
+                let outcomes = ptr::eq(interpreter, &interpreters[0]);
+                let outcomes = outcomes.then(|| limits::file(leash.engine, false));
+                run(
+                    interpreter,
+                    &script,
+                    &modules,
+                    &threads,
+                    outcomes.as_deref(),
+                )?;
             }
         }
         ctrlc::check(interpreter, &modules, &threads)?;
@@ -40,6 +50,16 @@ pub fn check(leash: &Leash) -> Result<()> {
         in_luajit(&modules)?;
     }
     Ok(())
+}
+
+/// The hostile scripts alone.
+pub fn evasion(leash: &Leash) -> Result<()> {
+    let modules = modules::build(leash.engine)?;
+    let threads = test_threads(leash)?;
+    let outcomes = limits::fresh(leash.engine, false)?;
+    let script = cargo::root().join("tests/lua/evasion.lua");
+    let interpreter = Interpreter::reference(leash)?;
+    run(&interpreter, &script, &modules, &threads, Some(&outcomes))
 }
 
 /// LuaJIT can load a library for 5.1, whose API it has. It must be told off, not served.
@@ -102,8 +122,17 @@ fn scripts(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-fn run(interpreter: &Interpreter, script: &Path, modules: &Path, threads: &Path) -> Result<()> {
+fn run(
+    interpreter: &Interpreter,
+    script: &Path,
+    modules: &Path,
+    threads: &Path,
+    outcomes: Option<&Path>,
+) -> Result<()> {
     let mut command = interpreter.command();
+    if let Some(outcomes) = outcomes {
+        command.env(limits::OUTCOMES, outcomes);
+    }
     let tests = cargo::root().join("tests/lua");
     let show = |folder: &Path, rest: &str| format!("{}/{rest}", folder.display());
     command

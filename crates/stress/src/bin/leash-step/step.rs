@@ -8,6 +8,9 @@ use clap::Parser;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+/// The exit code where the system does not allow what is needed, as in some containers.
+const NO_BREAKPOINTS: u8 = 77;
+
 /// Interrupts a Lua state before every single machine instruction in turn.
 #[derive(Parser)]
 #[command(max_term_width = 100)]
@@ -68,7 +71,7 @@ pub fn main() -> ExitCode {
     }
     if let Err(e) = trap::install().and_then(|()| Breakpoint::new(main as *const () as usize, 1)) {
         eprintln!("leash-step: this system gives no breakpoints: {e}");
-        return ExitCode::from(2);
+        return ExitCode::from(NO_BREAKPOINTS);
     }
     tell::install();
     let seed = options.seed.unwrap_or_else(|| fastrand::u64(..1 << 32));
