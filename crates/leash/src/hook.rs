@@ -294,11 +294,12 @@ unsafe fn set_on(
         match entry.saved.get() {
             None if is_ours(now) => {} // inherited from the coroutine that made it
             None => entry.saved.set(Some(now)),
-            Some(was) => entry.saved.set(Some(merge(was, now))),
+            Some(was) => entry.saved.set(Some(merge(state, was, now))),
         }
         if mask == sys::MASK_ALL {
             jit::set_hook(state, co, HOOK, mask, count);
         } else {
+            state.our_masks.set(state.our_masks.get() | mask);
             sys::set_hook(co, Some(HOOK), mask, count);
         }
         if switch_on {
@@ -308,13 +309,14 @@ unsafe fn set_on(
 }
 
 /// The user's hook, from the copy that was made and what is set now. See the header.
-pub fn merge(was: SavedHook, now: SavedHook) -> SavedHook {
+pub fn merge(state: &State, was: SavedHook, now: SavedHook) -> SavedHook {
     if !is_ours(now) {
         return now; // set as a whole since
     }
+    // What we have not set was set by the user.
     let our_mask = now.mask == sys::MASK_ALL
-        || now.mask == sys::LUA_MASKCOUNT
-        || now.mask == sys::LUA_MASKCALL && !sys::HOOK_PER_COROUTINE;
+        || state.our_masks.get() & now.mask != 0
+            && [sys::LUA_MASKCOUNT, sys::LUA_MASKCALL].contains(&now.mask);
     SavedHook {
         hook: was.hook,
         mask: if our_mask { was.mask } else { now.mask },
@@ -380,7 +382,10 @@ unsafe fn take_off(state: &State, co: *mut lua_State, entry: Option<&Entry>) {
         // A coroutine made while ours was set has inherited ours: what it would have inherited is its maker's, for which the
         // main state's stands in.
         let inherited = state.main_entry.saved.get();
-        let h = was.map(|w| merge(w, now)).or(inherited).unwrap_or_default();
+        let h = was
+            .map(|w| merge(state, w, now))
+            .or(inherited)
+            .unwrap_or_default();
         sys::set_hook(co, h.hook, h.mask, h.count);
         if sys::HOOK_PER_COROUTINE
             && let Some(entry) = entry.filter(|e| state.waits_for(e))
@@ -422,6 +427,9 @@ pub fn remove_everywhere(state: &State) {
     }
     // SAFETY: live; on this thread.
     unsafe { take_off(state, main, Some(&state.main_entry)) };
+    if state.frame.get().is_null() && state.wards.is_empty() {
+        state.our_masks.set(0); // none of ours is left anywhere
+    }
 }
 
 /// Sets the count hook everywhere, for an instruction limit.

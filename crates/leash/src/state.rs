@@ -85,6 +85,8 @@ pub struct State {
     pub uncounted: Cell<u32>,
     /// Our hook may be set somewhere.
     pub hooked: Cell<bool>,
+    /// With these masks, besides `sys::MASK_ALL`.
+    pub our_masks: Cell<c_int>,
     /// Deliveries since the hook last found nothing to stop.
     pub unanswered: Cell<u32>,
     /// Where hooks have been switched on.
@@ -185,6 +187,7 @@ impl State {
             recounted: Cell::new(Ticks::from_nanos(0)),
             uncounted: Cell::new(0),
             hooked: Cell::new(false),
+            our_masks: Cell::new(0),
             unanswered: Cell::new(0),
             hookless: Hookless::default(),
             traceback: RefCell::new(String::new()),

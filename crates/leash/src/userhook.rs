@@ -27,7 +27,7 @@ pub unsafe fn get(state: &State, co: *mut lua_State) -> SavedHook {
     let saved = entry.and_then(|e| e.saved.get());
     saved
         .or(state.main_entry.saved.get())
-        .map_or_else(SavedHook::default, |was| hook::merge(was, now))
+        .map_or_else(SavedHook::default, |was| hook::merge(state, was, now))
 }
 
 /// Sets the user's hook of a coroutine; ours, if it is set, stays.
