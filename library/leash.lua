@@ -15,6 +15,7 @@ leash._VERSION = ""
 ---@field cpu? number # seconds of CPU time of the thread
 ---@field instructions? number # instructions of the virtual machine; a whole number
 ---@field memory? number # bytes that the state may grow by; a whole number
+---@field sigint? boolean # true: Ctrl-C ends the call
 ---@field warn? number # seconds until `on_warn` is called; less than `timeout`
 ---@field on_warn? fun(info: leash.warning): boolean|number|nil # true: the limits start afresh; a number: so many seconds more
 

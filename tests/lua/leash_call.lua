@@ -35,7 +35,7 @@ clean_test("a function is needed, whatever it is", function()
 end)
 
 clean_test("unknown keys are refused", function()
-  for _, key in ipairs { "tiemout", "Timeout", "sigint", "" } do
+  for _, key in ipairs { "tiemout", "Timeout", "sigInt", "" } do
     refused({ [key] = 1 }, "unknown limit '" .. key .. "'")
     refused({ timeout = 1, [key] = 1 }, "unknown limit '" .. key .. "'")
   end
@@ -379,6 +379,25 @@ clean_test("warnings nest, and none extends what is around it", function()
   local called = " " .. table.concat(order, " ") .. " "
   contains(called, " inner ")
   contains(called, " outer ")
+end)
+
+clean_test("Ctrl-C ends a call that asks for it", function()
+  refused({ sigint = 1 }, "sigint: boolean expected, got number")
+  equal(leash.call({ sigint = true }, function() return 7 end), true)
+  equal(leash.call({ sigint = false }, function() return 7 end), true)
+  for _, catches in ipairs { spin, catch, function() coroutine.wrap(catch)() end } do
+    local pipe = io.popen "sleep 0.1; kill -INT $PPID; sleep 0.1"
+    local err = stopped("interrupt", leash.call({ sigint = true, timeout = LONG }, catches))
+    equal(pipe:read "*a", "")
+    pipe:close()
+    contains(tostring(err), "interrupt")
+  end
+  -- Of calls inside each other the outermost that asks for it.
+  local pipe = io.popen "sleep 0.1; kill -INT $PPID; sleep 0.1"
+  local fine, inner, err = leash.call(LONG, leash.call, { sigint = true }, leash.call, { sigint = true }, catch)
+  equal(fine, true)
+  stopped("interrupt", inner, err)
+  pipe:close()
 end)
 
 check.finish()

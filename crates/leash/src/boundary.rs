@@ -96,6 +96,7 @@ impl State {
         let mut deadline = self.parked_until.get();
         let (mut cpu, mut memory) = (u64::MAX, usize::MAX);
         let (mut counting, mut sampling, mut suspends) = (false, false, self.dozing.get());
+        let mut sigint = false;
         self.for_each_open(|s| {
             suspends |= s.suspends;
             if s.hit.get().is_none() || !s.is_asleep() {
@@ -108,7 +109,9 @@ impl State {
             }
             memory = memory.min(s.memory_until.get());
             counting |= s.budget.get().is_some();
+            sigint |= s.limits.sigint;
         });
+        record.sigint.store(sigint, Ordering::Relaxed);
         self.memory.set_limit(memory);
         self.scope_state.set(self.newest_caller());
         record

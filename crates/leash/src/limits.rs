@@ -20,6 +20,7 @@ pub struct Limits {
     pub(crate) instructions: Option<u64>,
     pub(crate) memory: Option<usize>,
     pub(crate) warn: Option<(Duration, u64)>,
+    pub(crate) sigint: bool,
 }
 
 impl Limits {
@@ -51,6 +52,12 @@ impl Limits {
     /// Bytes that the state may grow by from the start of the call.
     pub fn memory(mut self, limit: usize) -> Limits {
         self.memory = Some(limit);
+        self
+    }
+
+    /// Ctrl-C (SIGINT) ends the call, with [`Reason::Interrupt`]. For as long as it is open, handlers of SIGINT that were there before are not called.
+    pub fn sigint(mut self) -> Limits {
+        self.sigint = true;
         self
     }
 

@@ -75,6 +75,8 @@ pub struct Record {
     pub cpu_until: AtomicU64,
     /// The owner's CPU clock, as `ThreadClock::to_bits`.
     pub cpu_clock: AtomicU64,
+    /// An open call is ended by Ctrl-C.
+    pub sigint: AtomicBool,
     /// An open call counts instructions.
     pub counting: AtomicBool,
     /// An open call that may be suspended limits CPU time.
@@ -131,6 +133,7 @@ impl Default for Record {
             deadline: AtomicU64::new(u64::MAX),
             cpu_until: AtomicU64::new(u64::MAX),
             cpu_clock: AtomicU64::new(0),
+            sigint: AtomicBool::new(false),
             counting: AtomicBool::new(false),
             sampling: AtomicBool::new(false),
             sampled_at: AtomicU64::new(0),
@@ -168,6 +171,7 @@ impl Record {
         self.home.store(0, Ordering::Relaxed);
         self.deadline.store(u64::MAX, Ordering::Relaxed);
         self.cpu_until.store(u64::MAX, Ordering::Relaxed);
+        self.sigint.store(false, Ordering::Relaxed);
         self.counting.store(false, Ordering::Relaxed);
         self.sampling.store(false, Ordering::Relaxed);
         self.suspends.store(false, Ordering::Relaxed);
@@ -536,6 +540,7 @@ impl Watch for RecordWatch {
 #[inline(never)] // compared by address: it must have one
 pub fn after_fork() {
     crate::jit::after_fork();
+    crate::sigint::after_fork();
     let me = Thread::current();
     RECORDS.for_each_used(|r| {
         r.inspectors.none_after_fork();

@@ -19,6 +19,7 @@
 use crate::coroutines::SavedHook;
 use crate::jit::Jit;
 use crate::limits::{Limits, Reason};
+use crate::sigint;
 use crate::state::State;
 use crate::sys::{self, lua_State};
 use std::cell::{Cell, RefCell};
@@ -67,6 +68,8 @@ pub struct Scope {
     pub memory_until: Cell<usize>,
     /// Instructions left; none: not counted.
     pub budget: Cell<Option<i64>>,
+    /// How often Ctrl-C had been pressed before ([`crate::sigint`]).
+    pub sigints: u64,
     /// When to warn ([`crate::warning`]).
     pub warn_at: Cell<Ticks>,
     /// Set once this scope has to end.
@@ -120,6 +123,7 @@ impl Scope {
             ),
             memory_until: Cell::new(limits.memory.map_or(usize::MAX, |m| used.saturating_add(m))),
             warn_at: Cell::new(limits.warn.map_or(Ticks::NEVER, |w| started.after(w.0))),
+            sigints: sigint::count(),
             budget: Cell::new(
                 limits
                     .instructions
@@ -162,6 +166,9 @@ impl Scope {
         if self.budget.get().is_some_and(|n| n <= 0) {
             self.hit(Reason::Instructions);
         }
+        if self.limits.sigint && self.sigints != sigint::count() {
+            self.hit(Reason::Interrupt);
+        }
     }
 
     /// Whether nothing but its deadline can stop it: nothing has to be counted.
@@ -169,6 +176,7 @@ impl Scope {
         self.budget.get().is_none()
             && self.cpu_until.get() == u64::MAX
             && self.memory_until.get() == usize::MAX
+            && !self.limits.sigint
     }
 
     /// Whether its coroutine is suspended. **Signal context.**
@@ -220,6 +228,9 @@ struct Places {
 impl Scopes {
     /// A place for a scope, until it is [given back](Scopes::give_back).
     pub fn put(&self, scope: Scope) -> *const Scope {
+        if scope.limits.sigint {
+            sigint::open();
+        }
         let mut places = self.0.borrow_mut();
         if let Some(place) = places.free.pop() {
             // SAFETY: allocated below; it has been given back, so nobody looks at it. What was there owns nothing.
@@ -235,6 +246,10 @@ impl Scopes {
 
     /// The scope is closed, and nobody looks at it any more.
     pub fn give_back(&self, scope: *const Scope) {
+        // SAFETY: it was put here, and nobody has it.
+        if unsafe { (*scope).limits.sigint } {
+            sigint::close();
+        }
         self.0.borrow_mut().free.push(scope.cast_mut());
     }
 

@@ -268,6 +268,15 @@ unsafe fn with(
                 let after = seconds(number(l, key, value)?);
                 limits.warn(after.unwrap_or(Duration::MAX), 0)
             }
+            b"sigint\0" => match sys::lua_type(l, value) {
+                sys::LUA_TBOOLEAN if sys::lua_toboolean(l, value) != 0 => limits.sigint(),
+                sys::LUA_TBOOLEAN => limits,
+                kind => {
+                    let why = c"sigint: boolean expected, got %s";
+                    let kind = sys::lua_typename(l, kind);
+                    return Err(Refused(sys::lua_pushfstring(l, why.as_ptr(), kind)));
+                }
+            },
             b"on_warn\0" => {
                 callable(l, value)?;
                 match limits.warns() {

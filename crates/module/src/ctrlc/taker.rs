@@ -155,6 +155,11 @@ fn take() {
         let had_handler = HAD_HANDLER.load(Ordering::Relaxed);
         match signals::action() {
             Action::Ignore => continue,
+            // It ends a call, and nothing besides.
+            Action::Handler if leash::sigint_is_wanted() => {
+                let_through(newest);
+                continue;
+            }
             Action::End if !(had_handler || again || unanswered) => {}
             Action::Handler if !unanswered => {
                 HAD_HANDLER.store(true, Ordering::Relaxed);
