@@ -205,7 +205,8 @@ fn admit(state: &State, block: *const c_void, growth: usize) -> bool {
     state.for_each_scope(|s| limit = limit.min(s.memory_until.get()));
     // SAFETY: the state is live, on this thread; asking reads a flag.
     let collects = || unsafe { sys::collects_when_refused(state.main.get()) };
-    match state.memory.ask(growth, limit, collects) {
+    let answer = state.memory.ask(growth, limit, block.is_null(), collects);
+    match answer {
         Answer::Granted => {
             state.memory.look_again_later(growth, limit);
             true
@@ -215,7 +216,7 @@ fn admit(state: &State, block: *const c_void, growth: usize) -> bool {
             true
         }
         Answer::Refused => false,
-        Answer::RanOut => {
+        Answer::RanOut | Answer::GrantedBeyond => {
             let wanted = state.memory.used.get().saturating_add(growth);
             state.for_each_scope(|s: &Scope| {
                 if wanted > s.memory_until.get() {
@@ -224,7 +225,7 @@ fn admit(state: &State, block: *const c_void, growth: usize) -> bool {
             });
             hook::trace_from_allocator(state, block);
             state.ask_self(CHECK);
-            false
+            answer == Answer::GrantedBeyond
         }
     }
 }

@@ -11,6 +11,10 @@
 //! **Collecting before that**: 5.1 and LuaJIT never collect when they are refused, and the string buffers of 5.3 and later do not either. So when three quarters of
 //! what is left have been used, the hook is set, and collects at the next instruction; then again at three quarters of what is left by then. What one
 //! request takes beyond that is refused, whatever garbage there is.
+//!
+//! **LuaJIT's table of strings** is replaced by a smaller one at the end of a collection. If that is refused while compiled code runs, LuaJIT crashes: it
+//! takes the state of the collector for the number of a trace (`lj_trace_unwind`). So a new block of such a size is granted beyond the limit, up to
+//! half of it; the call is stopped all the same.
 
 use crate::record::unforeseen;
 use crate::sys;
@@ -40,10 +44,17 @@ pub struct Memory {
     last_refusal: Cell<Option<(usize, usize)>>,
     /// The limit has been reached for good.
     over: Cell<bool>,
+    /// Bytes granted beyond the limit in this call.
+    beyond: Cell<usize>,
     /// Growth beyond this is granted, but somebody should collect first.
     soft: Cell<usize>,
     /// Somebody has been asked to.
     wants_collection: Cell<bool>,
+}
+
+/// Whether a new block may be LuaJIT's table of strings: a power of two of references, at least 256 (`LJ_MIN_STRTAB`) of four or eight bytes.
+fn may_be_strings(size: usize) -> bool {
+    cfg!(feature = "luajit") && size >= 1024 && size.is_power_of_two()
 }
 
 /// No collection for less: each one visits all that is alive.
@@ -56,6 +67,8 @@ pub enum Answer {
     Granted,
     /// Pass it on, and see that the collector runs soon.
     GrantedSoft,
+    /// Memory has run out, but pass it on.
+    GrantedBeyond,
     /// Refuse it. Lua may collect and ask again.
     Refused,
     /// Refuse it: memory has run out.
@@ -75,6 +88,7 @@ impl Memory {
             refusals: Cell::new(0),
             last_refusal: Cell::new(None),
             over: Cell::new(false),
+            beyond: Cell::new(0),
             soft: Cell::new(usize::MAX),
             wants_collection: Cell::new(false),
         }
@@ -102,9 +116,15 @@ impl Memory {
     }
 
     /// The further look. `limit`: that of the calls in force, others being asleep. `collects`: Lua collects when it is refused now, and asks
-    /// again.
+    /// again. `is_new`: it is a block of its own.
     #[cold]
-    pub fn ask(&self, growth: usize, limit: usize, collects: impl FnOnce() -> bool) -> Answer {
+    pub fn ask(
+        &self,
+        growth: usize,
+        limit: usize,
+        is_new: bool,
+        collects: impl FnOnce() -> bool,
+    ) -> Answer {
         if self.exempt.get() {
             return Answer::Granted;
         }
@@ -129,6 +149,12 @@ impl Memory {
             self.wants_collection.set(true);
             self.set_gate();
             return Answer::GrantedSoft;
+        }
+        let beyond = self.beyond.get().saturating_add(growth);
+        if is_new && may_be_strings(growth) && growth <= used / 2 && beyond <= limit / 2 {
+            self.beyond.set(beyond);
+            self.over.set(true);
+            return Answer::GrantedBeyond;
         }
         self.refusals.set(self.refusals.get() + 1);
         // The second request of the same size means that the collection in between has not helped enough.
@@ -190,12 +216,14 @@ impl Memory {
         self.refusals.set(0);
         self.last_refusal.set(None);
         self.over.set(false);
+        self.beyond.set(0);
         self.set_gate();
     }
 
     /// Nothing is being stopped any more.
     pub fn settle(&self) {
         self.over.set(false);
+        self.beyond.set(0);
         self.refuse_next.set(false);
         self.exempt.set(false);
         self.set_gate();
@@ -216,5 +244,37 @@ impl Memory {
     pub fn exempt(&self, yes: bool) {
         self.exempt.set(yes);
         self.set_gate();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ptr;
+
+    unsafe extern "C" fn none(_: *mut c_void, _: *mut c_void, _: usize, _: usize) -> *mut c_void {
+        ptr::null_mut()
+    }
+
+    #[test]
+    fn a_table_of_strings_is_granted_beyond_the_limit_on_luajit() {
+        let memory = Memory::new((none, ptr::null_mut()), 1 << 20);
+        let limit = (1 << 20) + 100;
+        memory.set_limit(limit);
+        memory.begin();
+        let ask = |growth, is_new| memory.ask(growth, limit, is_new, || false);
+        let beyond = match cfg!(feature = "luajit") {
+            true => Answer::GrantedBeyond,
+            false => Answer::RanOut,
+        };
+        assert!(ask(8192, true) == beyond);
+        memory.settle();
+        for (growth, is_new) in [(8192, false), (8193, true), (512, true), (1 << 20, true)] {
+            assert!(ask(growth, is_new) == Answer::RanOut, "{growth} {is_new}");
+            memory.settle();
+        }
+        // Not for ever.
+        let granted = (0..1000).filter(|_| ask(8192, true) == Answer::GrantedBeyond);
+        assert!(granted.count() * 8192 <= limit / 2);
     }
 }

@@ -438,3 +438,18 @@ fn interrupted_programs_compute_the_same() {
         sys::lua_close(l);
     }
 }
+
+/// The collector replaces the table of strings by a smaller one. If that is refused to it in compiled code, LuaJIT follows a wrong pointer. (It takes the stress to see
+/// that; what the allocator answers is tested in `memory.rs`.)
+#[test]
+fn memory_is_refused_to_no_collector() {
+    let lua = Lua::new();
+    let code = "local t = {} for i = 1, 30000 do t[i] = 'k' .. i end t = nil
+        local kept = {} for i = 1, 1e9 do kept[i % 1e7 + 1] = { i } end";
+    for kib in (2500..6000).step_by(100) {
+        lua.ok("collectgarbage() collectgarbage()");
+        let stop = lua.run(code, &Limits::new().memory(kib << 10)).unwrap_err();
+        assert_eq!(stop.reason, Reason::Memory);
+    }
+    lua.assert_healthy();
+}
