@@ -454,6 +454,9 @@ unsafe extern "C-unwind" fn hook(l: *mut lua_State, ar: *mut lua_Debug) {
         return;
     };
     let marked = jit::unmark(state);
+    if state.makes_doom.get() {
+        return;
+    }
     hookless::settle(state);
     // SAFETY: `ar` is what Lua passes to hooks; `l` runs here.
     let counted = unsafe {

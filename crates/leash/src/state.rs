@@ -137,6 +137,8 @@ pub struct State {
     pub can_settle: Cell<bool>,
     /// It was on before.
     pub compiles_later: Cell<bool>,
+    /// The error that ends a coroutine is being made: the hook is to leave that alone.
+    pub makes_doom: Cell<bool>,
     /// [`crate::Vm::close`] is at work.
     pub closing: Cell<bool>,
     /// What to call when a watch is due.
@@ -214,6 +216,7 @@ impl State {
             #[cfg(feature = "luajit")]
             can_settle: Cell::new(false),
             compiles_later: Cell::new(true),
+            makes_doom: Cell::new(false),
             closing: Cell::new(false),
             on_watch: Cell::new(None),
             on_interrupt: Cell::new(None),

@@ -472,10 +472,14 @@ impl State {
     /// `l` runs this hook.
     pub unsafe fn push_doom(&self, l: *mut lua_State, co: *mut lua_State) -> bool {
         match self.wards.push.get() {
-            // SAFETY: by the caller. The object is made by Lua, so the collector is to do nothing now.
+            // SAFETY: by the caller. The object is made by Lua, so the collector is to do nothing now. Nor is the hook: a handler that
+            // finds us still at it may have switched hooks on, even here.
             Some(push) => unsafe {
                 self.stop_collector();
-                push(l, co)
+                self.makes_doom.set(true);
+                let pushed = push(l, co);
+                self.makes_doom.set(false);
+                pushed
             },
             None => false,
         }
