@@ -129,13 +129,13 @@ fn deliver_to_late(state: &State) {
     if state.is_ward_late() {
         // SAFETY: `for_each_live` passes live, initialised coroutines of this state.
         state.for_each_live(|co, entry| unsafe {
-            set_on(state, co, entry, sys::MASK_ALL, 1, n > PATIENCE);
+            set_on(state, co, entry, sys::MASK_ALL, OUR_COUNT, n > PATIENCE);
         });
         return;
     }
     let late = |co: *mut lua_State, entry: &Entry| {
         // SAFETY: a coroutine that is being resumed in a frame of ours is alive and initialised.
-        unsafe { set_on(state, co, entry, sys::MASK_ALL, 1, n > PATIENCE) };
+        unsafe { set_on(state, co, entry, sys::MASK_ALL, OUR_COUNT, n > PATIENCE) };
     };
     if !sys::HOOK_PER_COROUTINE {
         state.for_each_late(|_| late(state.main.get(), &state.main_entry));
@@ -156,7 +156,7 @@ pub unsafe fn set_to_wait(state: &State, co: *mut lua_State, entry: &Entry) {
     // SAFETY: by the caller.
     unsafe {
         if sys::HOOK_PER_COROUTINE {
-            set_on(state, co, entry, sys::MASK_ALL, 1, false);
+            set_on(state, co, entry, sys::MASK_ALL, OUR_COUNT, false);
         } else if state.least_budget().is_none() {
             set_on(state, co, entry, sys::LUA_MASKCALL, 0, false);
         }
@@ -203,7 +203,7 @@ fn deliver_to_targets(state: &State) {
     if state.is_asked_for_more() {
         // SAFETY: `for_each_live` passes live, initialised coroutines of this state.
         state.for_each_live(|co, entry| unsafe {
-            set_on(state, co, entry, sys::MASK_ALL, 1, false);
+            set_on(state, co, entry, sys::MASK_ALL, OUR_COUNT, false);
         });
         return;
     }
@@ -211,7 +211,7 @@ fn deliver_to_targets(state: &State) {
     state.for_each_live(|co, entry| {
         if is_interrupted(entry) {
             // SAFETY: `for_each_live` passes live, initialised coroutines of this state.
-            unsafe { set_on(state, co, entry, sys::MASK_ALL, 1, false) };
+            unsafe { set_on(state, co, entry, sys::MASK_ALL, OUR_COUNT, false) };
             waited_for = !sys::HOOK_PER_COROUTINE;
         }
     });
@@ -229,7 +229,16 @@ fn deliver_to_targets(state: &State) {
 fn hook_whoever_runs(state: &State) {
     let main = state.main.get();
     // SAFETY: the main state is live; this is its thread.
-    unsafe { set_on(state, main, &state.main_entry, sys::MASK_ALL, 1, false) };
+    unsafe {
+        set_on(
+            state,
+            main,
+            &state.main_entry,
+            sys::MASK_ALL,
+            OUR_COUNT,
+            false,
+        )
+    };
 }
 
 /// LuaJIT: this coroutine is about to be resumed, and somebody has been interrupted. Perhaps it is this one.
@@ -308,6 +317,9 @@ unsafe fn set_on(
     }
 }
 
+/// The count that goes with `sys::MASK_ALL`.
+const OUR_COUNT: c_int = 1;
+
 /// The user's hook, from the copy that was made and what is set now. See the header.
 pub fn merge(state: &State, was: SavedHook, now: SavedHook) -> SavedHook {
     if !is_ours(now) {
@@ -317,10 +329,12 @@ pub fn merge(state: &State, was: SavedHook, now: SavedHook) -> SavedHook {
     let our_mask = now.mask == sys::MASK_ALL
         || state.our_masks.get() & now.mask != 0
             && [sys::LUA_MASKCOUNT, sys::LUA_MASKCALL].contains(&now.mask);
+    // The count is stored before the mask: it may be ours again although the mask is the user's. (His may be the same as ours.)
+    let our_count = our_mask || now.count == OUR_COUNT && was.count != 0;
     SavedHook {
         hook: was.hook,
         mask: if our_mask { was.mask } else { now.mask },
-        count: if our_mask { was.count } else { now.count },
+        count: if our_count { was.count } else { now.count },
     }
 }
 
@@ -390,7 +404,7 @@ unsafe fn take_off(state: &State, co: *mut lua_State, entry: Option<&Entry>) {
         if sys::HOOK_PER_COROUTINE
             && let Some(entry) = entry.filter(|e| state.waits_for(e))
         {
-            set_on(state, co, entry, sys::MASK_ALL, 1, false);
+            set_on(state, co, entry, sys::MASK_ALL, OUR_COUNT, false);
         }
     }
 }
@@ -405,7 +419,7 @@ pub unsafe fn wait_for(state: &State, co: *mut lua_State) {
         && let Some(entry) = state.entry(co)
     {
         // SAFETY: by the caller.
-        unsafe { set_on(state, co, entry, sys::MASK_ALL, 1, false) };
+        unsafe { set_on(state, co, entry, sys::MASK_ALL, OUR_COUNT, false) };
     }
 }
 
