@@ -170,7 +170,7 @@ end)
 
 -- LuaJIT sees a coroutine that is resumed when it is too late only when it looks, and it looks every now and then.
 local function resume_late(co)
-  local until_ = os.clock() + 5
+  local until_ = os.clock() + 60 -- it is a matter of chance: 5 seconds have been seen
   while os.clock() < until_ do
     local results = { resume(co) }
     if results[2] ~= "again" then return unpack(results) end

@@ -160,7 +160,8 @@ impl Guest {
     }
 
     /// Begins a call with limits: what `l` runs from here to [`end`](Guest::end). In between, whoever calls this has to make a protected call, which
-    /// catches all errors, and across which `l` may yield only if `suspends`; `note` is a number for its own use, which comes back at the end.
+    /// catches all errors, and across which `l` may yield only if `suspends`; `glued` if that is LuaJIT's own `pcall`, called by the [glue](Guest::glue);
+    /// `note` is a number for its own use, which comes back at the end.
     /// Returns a number by which the end finds the call.
     ///
     /// Nothing needs to be done for a call that is never ended because its coroutine was closed or collected.
@@ -175,14 +176,11 @@ impl Guest {
         l: *mut lua_State,
         limits: &Limits,
         suspends: bool,
+        glued: bool,
         note: c_int,
     ) -> Result<c_int, &'static CStr> {
         // SAFETY: by the caller.
-        unsafe {
-            self.state()
-                .begin(l, limits, suspends, self.state().glue.is_there(), note)
-        }
-        .map(|scope| scope.serial)
+        unsafe { self.state().begin(l, limits, suspends, glued, note) }.map(|scope| scope.serial)
     }
 
     /// Ends a call with limits, after its protected call has returned with `status`: says what has stopped it, if anything. The stack is as it was.

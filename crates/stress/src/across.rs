@@ -37,7 +37,7 @@ unsafe fn enter(l: *mut lua_State) -> (c_int, bool) {
             return (0, false);
         };
         let suspends = guest.may_suspend(l);
-        let serial = match guest.begin(l, &limits, suspends, 0) {
+        let serial = match guest.begin(l, &limits, suspends, cfg!(feature = "luajit"), 0) {
             Ok(serial) => serial,
             Err(message) => sys::luaL_error(l, message.as_ptr()),
         };

@@ -101,7 +101,9 @@ unsafe extern "C-unwind" fn call(l: *mut lua_State) -> c_int {
     unsafe {
         let guest = Guest::of(l).unwrap();
         let suspends = guest.may_suspend(l);
-        let serial = guest.begin(l, &limits(l), suspends, 0).unwrap();
+        let serial = guest
+            .begin(l, &limits(l), suspends, guest.state().glue.is_there(), 0)
+            .unwrap();
         sys::pcall_across_yields::<End>(l, sys::lua_gettop(l) - 2, serial)
     }
 }
@@ -120,7 +122,15 @@ unsafe extern "C-unwind" fn begin(l: *mut lua_State) -> c_int {
     // SAFETY: as `call`.
     unsafe {
         let guest = Guest::of(l).unwrap();
-        let serial = guest.begin(l, &limits(l), guest.may_suspend(l), 0).unwrap();
+        let serial = guest
+            .begin(
+                l,
+                &limits(l),
+                guest.may_suspend(l),
+                guest.state().glue.is_there(),
+                0,
+            )
+            .unwrap();
         sys::lua_pushinteger(l, serial as _);
     }
     1

@@ -54,7 +54,7 @@ pub unsafe extern "C-unwind" fn call(l: *mut lua_State) -> c_int {
         }
         let nargs = sys::lua_gettop(l) - kept.values - 2;
         let suspends = !limits.warns() && guest.may_suspend(l);
-        match guest.begin(l, &limits, suspends, kept.note()) {
+        match guest.begin(l, &limits, suspends, false, kept.note()) {
             Err(message) => {
                 sys::lua_pushboolean(l, 0);
                 sys::lua_pushstring(l, message.as_ptr());

@@ -48,7 +48,7 @@ unsafe extern "C-unwind" fn begin(l: *mut lua_State) -> c_int {
         } else {
             0
         };
-        match guest.begin(l, &limits, guest.may_suspend(l), kept) {
+        match guest.begin(l, &limits, guest.may_suspend(l), true, kept) {
             Ok(serial) => {
                 sys::lua_pushinteger(l, serial as _);
                 sys::lua_insert(l, -1 - kept);
