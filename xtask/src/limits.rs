@@ -166,6 +166,7 @@ fn markdown(all: &[(Engine, Outcomes)], tricks: &[(String, String)]) -> String {
 Written by `cargo xtask limits`. Each script of [`tests/lua/evasion`](../tests/lua/evasion) tries to get away from a limit of 50 ms, in three ways: called by
 `leash.call`, in a coroutine under `leash.watch` that the stock `coroutine.resume` resumes (which is sampled every 10 ms), both in the standard interpreter (5.5: a plain
 one), and by `leash run`. A number is how many milliseconds after its limit a script was stopped. The goal is that all are, within {GOAL:.0} ms.
+These are the outcomes of one run; where the machine was busy, what waits for a processor is in them.
 
 What C functions of the library do that run for long is in [stdlib.md](stdlib.md).
 
