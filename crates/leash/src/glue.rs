@@ -104,8 +104,8 @@ pub struct Glue {
 }
 
 impl Glue {
-    #[cfg(test)]
     /// Whether calls of the module go through it.
+    #[cfg(test)]
     pub fn is_there(&self) -> bool {
         self.functions.get()[0] != 0
     }

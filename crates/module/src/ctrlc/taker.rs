@@ -63,7 +63,8 @@ static KEEP_HOOK_OF: AtomicPtr<Taken> = AtomicPtr::new(ptr::null_mut());
 
 /// All states that exist, the newest first.
 fn states() -> impl Iterator<Item = &'static Taken> {
-    // Acquire: what is in the list was written before it was put there. SAFETY: what is in the list is never freed.
+    // Acquire: what is in the list was written before it was put there.
+    // SAFETY: what is in the list is never freed.
     let newest = unsafe { NEWEST.load(Ordering::Acquire).as_ref() };
     // SAFETY: as above.
     let all = std::iter::successors(newest, |taken| unsafe { taken.older.as_ref() });
