@@ -35,6 +35,10 @@ pub const HOOK: sys::Hook = hook;
 /// Deliveries of the same stop, or looks at the count, after which hooks are switched on where they are off.
 const PATIENCE: u32 = 3;
 
+/// LuaJIT: how many instructions the hook stays for a call that has expired while it was suspended. Its coroutine may run for some instructions at a
+/// time only; whoever resumes it again and again does so within this many of his own.
+const LINGER: u32 = 200;
+
 /// More instructions than any interpreter runs in a microsecond.
 const UNSEEN_PER_US: i64 = 1000;
 
@@ -276,6 +280,9 @@ pub fn deliver(state: &State) {
     state.delivered.set(true);
     let mask = sys::MASK_ALL;
     let switch_on = n > PATIENCE;
+    if !sys::HOOK_PER_COROUTINE && state.dozing.get() {
+        state.lingers.set(LINGER);
+    }
     // SAFETY: `for_each_live` passes live, initialised coroutines of this state.
     state.for_each_live(|co, entry| unsafe {
         set_on(state, co, entry, mask, 1, switch_on);
@@ -426,6 +433,7 @@ pub unsafe fn wait_for(state: &State, co: *mut lua_State) {
 /// Puts back the user's hooks everywhere. Owner thread, when no request is open.
 pub fn remove_everywhere(state: &State) {
     state.unanswered.set(0);
+    state.lingers.set(0);
     jit::unmark(state);
     // The main state last: its saved hook stands in for others.
     let main = state.main.get();
@@ -626,6 +634,8 @@ unsafe fn go_on(state: &State, l: *mut lua_State) {
             if SavedHook::of(l).mask != sys::LUA_MASKCALL {
                 set_to_wait(state, state.main.get(), &state.main_entry);
             }
+        } else if state.lingers.get() != 0 {
+            state.lingers.set(state.lingers.get() - 1);
         } else {
             take_off(state, l, hooked_at(state, l).1);
             // The last call that counted may have been collected with its coroutine.

@@ -85,6 +85,8 @@ pub struct State {
     pub uncounted: Cell<u32>,
     /// Our hook may be set somewhere.
     pub hooked: Cell<bool>,
+    /// LuaJIT: instructions for which it is to stay there although nothing is due.
+    pub lingers: Cell<u32>,
     /// With these masks, besides `sys::MASK_ALL`.
     pub our_masks: Cell<c_int>,
     /// Deliveries since the hook last found nothing to stop.
@@ -189,6 +191,7 @@ impl State {
             recounted: Cell::new(Ticks::from_nanos(0)),
             uncounted: Cell::new(0),
             hooked: Cell::new(false),
+            lingers: Cell::new(0),
             our_masks: Cell::new(0),
             unanswered: Cell::new(0),
             hookless: Hookless::default(),
