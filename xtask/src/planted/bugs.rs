@@ -37,7 +37,7 @@ pub const BUGS: &[Bug] = &[
     Bug {
         name: "users-hook",
         what: "the user's hook is not put back",
-        file: "crates/leash/src/hook.rs",
+        file: "crates/leash/src/hook/placing.rs",
         find: "sys::set_hook(co, h.hook, h.mask, h.count);",
         replace: "sys::set_hook(co, None, 0, 0);",
         check: Check::Engine(Engine::Lua54, "limits", "the_users_hook_is_back"),
@@ -61,7 +61,7 @@ pub const BUGS: &[Bug] = &[
     Bug {
         name: "finalizers",
         what: "hooks are never switched on in finalizers",
-        file: "crates/leash/src/hook.rs",
+        file: "crates/leash/src/hook/placing.rs",
         find: "        if switch_on {\n            hookless::switch_on(state, co);",
         replace: "        if switch_on && state.closing.get() {\n            hookless::switch_on(state, co);",
         check: Check::Engine(Engine::Lua54, "stop", "hooks_off_does_not_help"),
@@ -181,7 +181,7 @@ pub const BUGS: &[Bug] = &[
     Bug {
         name: "trace",
         what: "LuaJIT: a traceback is taken of a stack that compiled code does not keep",
-        file: "crates/leash/src/hook.rs",
+        file: "crates/leash/src/hook/shortage.rs",
         find: "if cfg!(feature = \"luajit\") && !state.interpreted.get() {",
         replace: "if cfg!(feature = \"luajit\") && state.closing.get() {",
         check: Check::Engine(
