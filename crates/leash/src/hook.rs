@@ -10,8 +10,6 @@
 //! inside the hook. The error is a light userdata. The trace goes into memory of our own. (The exception: [`shortage::collect`].)
 //!
 //! **How it is raised** so that no message handler runs for it is in [`crate::raise`]; **finalizers and the script's own hooks**, where
-//!
-//! **How it is raised** so that no message handler runs for it is in [`crate::raise`]; **finalizers and the script's own hooks**, where
 //! no hook runs, in [`crate::hookless`]; how the hook gets to where it is met in [`delivery`], what it puts aside there in [`placing`].
 
 mod delivery;
