@@ -101,7 +101,7 @@ pub const BUGS: &[Bug] = &[
     Bug {
         name: "resend",
         what: "a request is not sent again",
-        file: "crates/leash/src/record.rs",
+        file: "crates/leash/src/record/timer.rs",
         find: "self.tell_if_stuck(now, reason.unwrap_or(Reason::Memory));\n        now.after(pause).min(next)",
         replace: "self.tell_if_stuck(now, reason.unwrap_or(Reason::Memory));\n        let _ = pause;\n        next",
         check: Check::Engine(Engine::Lua54, "faults", "a_delivery_that_is_lost"),
@@ -141,7 +141,7 @@ pub const BUGS: &[Bug] = &[
     Bug {
         name: "resend-stepped",
         what: "a request is not sent again, and an instruction that overwrites what the handler has set loses it",
-        file: "crates/leash/src/record.rs",
+        file: "crates/leash/src/record/timer.rs",
         find: "self.tell_if_stuck(now, reason.unwrap_or(Reason::Memory));\n        now.after(pause).min(next)",
         replace: "self.tell_if_stuck(now, reason.unwrap_or(Reason::Memory));\n        let _ = pause;\n        next",
         check: Check::Step(Engine::Lua54, "sethook"),
