@@ -4,7 +4,9 @@
 
 mod common;
 
-use common::{alarm, child_status, counting, in_child, ms, read, status, timer_thread, wait_until, within};
+use common::{
+    alarm, child_status, counting, in_child, ms, read, status, timer_thread, wait_until, within,
+};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Mutex, MutexGuard};
