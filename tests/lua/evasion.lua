@@ -1,7 +1,9 @@
 -- Hostile scripts under a limit, in a call (leash.call) and in a coroutine (leash.watch): each of them must be stopped, and the state must be healthy
 -- afterwards.
 --
---   LUA_PATH='tests/lua/?.lua' LUA_CPATH='target/modules/lua54/?.so' lua5.4 tests/lua/evasion.lua [SCRIPT...]
+--   LUA_PATH='tests/lua/?.lua' LUA_CPATH='target/modules/lua54/?.so' lua5.4 tests/lua/evasion.lua [SCRIPT... | --part I N]
+--
+-- With `--part` it is every N-th script, from the I-th on: who starts all N parts at once is done sooner.
 --
 -- The scripts are in the folder `evasion`, one trick in each; a line `-- Only: lua54 lua55` names the engines that have what it needs. Each
 -- runs in two processes of its own, which call or watch it; each is killed if it does not come back: so one that is not stopped fails, is named, and
@@ -174,10 +176,17 @@ local function try(way, file, patience)
   return late and "stopped" or table.concat(said, "\n"), tonumber(late)
 end
 
-local wanted = {}
-for i = 1, #arg do wanted[arg[i]] = true end
+local wanted, part, parts = {}, 1, 1
+if arg[1] == "--part" then
+  part, parts = tonumber(arg[2]), tonumber(arg[3])
+else
+  for i = 1, #arg do wanted[arg[i]] = true end
+end
 
-local files = lines("ls " .. quoted(folder) .. "evasion/*.lua")
+local files = {}
+for i, file in ipairs(lines("ls " .. quoted(folder) .. "evasion/*.lua")) do
+  if i % parts == part % parts then files[#files + 1] = file end
+end
 
 -- `cargo xtask limits` makes a report of the outcomes.
 local function note(...)

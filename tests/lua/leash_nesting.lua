@@ -346,27 +346,18 @@ end
 -- Threads ---------------------------------------------------------------------------------------------------------------------
 
 clean_test("several states on several threads", function()
-  local llthreads = require "llthreads2.ex"
-  local threads = {}
-  for i = 1, 4 do
-    threads[i] = llthreads.new(function(n)
-      local leash = require "leash"
-      local stops = 0
-      for _ = 1, n do
-        local fine, err = leash.call(0.005, function() while true do pcall(error) end end)
-        if not fine and leash.reason(err) == "timeout" then stops = stops + 1 end
-        if not leash.call(100, function() return 1 end) then error "not healthy" end
-      end
-      return stops
-    end, 20)
-    threads[i]:start()
-  end
-  stopped("timeout", leash.call(SHORT, spin))
-  for _, thread in ipairs(threads) do
-    local fine, stops = thread:join()
-    equal(fine, true)
-    equal(stops, 20)
-  end
+  require "support.threads".each(4, 20, function(n)
+    local leash = require "leash"
+    local stops = 0
+    for _ = 1, n do
+      local fine, err = leash.call(0.005, function() while true do pcall(error) end end)
+      if not fine and leash.reason(err) == "timeout" then stops = stops + 1 end
+      if not leash.call(100, function() return 1 end) then error "not healthy" end
+    end
+    return stops
+  end, function()
+    stopped("timeout", leash.call(SHORT, spin))
+  end)
 end)
 
 check.finish()
