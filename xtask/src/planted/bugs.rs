@@ -152,7 +152,7 @@ pub const BUGS: &[Bug] = &[
         file: "crates/leash/src/jit.rs",
         find: "unsafe { mask.write_volatile(was & !PROFILE) };",
         replace: "unsafe { mask.write_volatile(was) };",
-        check: Check::Engine(Engine::Luajit, "jit", "the_bit_does_not_stay"),
+        check: Check::Engine(Engine::Luajit, "jit", "the_bit_is_gone"),
     },
     Bug {
         name: "sweep",
