@@ -147,6 +147,14 @@ pub const BUGS: &[Bug] = &[
         check: Check::Step(Engine::Lua54, "sethook"),
     },
     Bug {
+        name: "tower",
+        what: "each protected call of a coroutine catches the stop",
+        file: "crates/leash/src/raise.rs",
+        find: "pcalls::pass(state, l);",
+        replace: "",
+        check: Check::Engine(Engine::Lua54, "hostile", "a_tower_of"),
+    },
+    Bug {
         name: "bit",
         what: "LuaJIT: the bit 0x80 is not taken away",
         file: "crates/leash/src/jit.rs",
