@@ -48,7 +48,7 @@ pub struct Scope {
     pub depth: usize,
     /// The coroutine that has made the call.
     pub l: *mut lua_State,
-    /// The function that has made the call, by [`sys::frame`].
+    /// The function that has made the call, by [`sys::frame`]; null in the main state, where nobody asks.
     pub frame: *mut c_void,
     /// It may yield inside the call.
     pub suspends: bool,
@@ -112,8 +112,7 @@ impl Scope {
             users: SavedHook::default(),
             depth: 0,
             l,
-            // SAFETY: by the caller.
-            frame: unsafe { sys::frame(l, 0) },
+            frame: ptr::null_mut(),
             suspends,
             can_vanish,
             started,
