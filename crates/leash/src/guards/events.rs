@@ -57,10 +57,13 @@ unsafe extern "C-unwind" fn on_record(l: *mut lua_State) -> c_int {
         return 0;
     };
     let mode = state.prof_mode.get();
-    if mode.is_null() {
+    // SAFETY: a look at the arguments.
+    let of_lua =
+        || unsafe { sys::lua_type(l, 1) == sys::LUA_TFUNCTION && sys::lua_iscfunction(l, 1) == 0 };
+    if mode.is_null() || !of_lua() {
         return 0;
     }
-    // SAFETY: the two words, found and confirmed; LuaJIT is in its recorder, on this thread, and calls us. The arguments are on the stack.
+    // SAFETY: the two words, found and confirmed; LuaJIT is in its recorder, on this thread, and calls us, with a function and a place in it.
     unsafe {
         let prev_line = mode.sub(1);
         let line = prev_line.read_volatile();
