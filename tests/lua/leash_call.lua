@@ -174,6 +174,37 @@ clean_test("memory", function()
   equal(#("z"):rep(2 ^ 21), 2 ^ 21)
 end)
 
+-- Before the limit is reached the hook collects. It must not do so while a finalizer is running, for in Lua no other begins in its midst.
+clean_test("memory: finalizers are not run inside each other", function()
+  local function finalized(f)
+    if newproxy then getmetatable(newproxy(true)).__gc = f else setmetatable({}, { __gc = f }) end
+  end
+  local depth, deepest, whole = 0, 0, 0
+  local function work()
+    for _ = 1, 60 do
+      finalized(function()
+        depth = depth + 1
+        if depth > deepest then deepest = depth end
+        local co = coroutine.wrap(function()
+          for i = 1, 20 do coroutine.yield { i } end
+        end)
+        for _ = 1, 20 do co() end
+        depth = depth - 1
+      end)
+    end
+    for _ = 1, 20 do collectgarbage() end
+  end
+  for room = 16, 400, 2 do
+    collectgarbage()
+    depth, deepest = 0, 0
+    if leash.call({ timeout = LONG, memory = room * 1024 }, work) then -- else finalizers have been left in their midst
+      equal(deepest, 1)
+      whole = whole + 1
+    end
+  end
+  ok(whole > 10)
+end)
+
 clean_test("which limit it was", function()
   local function hoard()
     local t = {}

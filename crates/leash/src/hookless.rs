@@ -253,6 +253,18 @@ pub fn in_finalizer(state: &State) -> bool {
     hookmask(state).is_some_and(|mask| unsafe { mask.read_volatile() } & IN_FINALIZER != 0)
 }
 
+/// Whether a finalizer may be running, in `l`, which runs our hook, or in a coroutine that waits for it: hooks are off in whatever runs one. (So they are in
+/// one that runs a hook of the script.)
+pub fn may_be_finalizing(state: &State, l: *mut lua_State) -> bool {
+    let mut finalizes = in_finalizer(state) || state.hookless.is_any();
+    state.for_each_live(|co, _| {
+        // SAFETY: a live coroutine, on this thread.
+        let allows = unsafe { allowhook(state, co).map(|place| place.read_volatile()) };
+        finalizes |= co != l && allows == Some(0);
+    });
+    finalizes
+}
+
 /// LuaJIT: the byte.
 pub fn hookmask(state: &State) -> Option<*mut u8> {
     // SAFETY: found behind the main state, in the same block.

@@ -7,15 +7,18 @@
 use crate::record::thread_identity;
 use crate::state::State;
 use crate::sys::{self, lua_State};
-use crate::trace;
+use crate::{hookless, trace};
 use std::ffi::{CStr, c_int, c_void};
 
 /// Memory is about to run out ([`crate::memory`]). The one exception to the rule that the hook allocates nothing: finalizers may, and a stop
-/// reaches them as it does elsewhere.
+/// reaches them as it does elsewhere. Not while one runs: programs need not be ready for another one in its midst.
 #[cold]
 pub unsafe fn collect(state: &State, l: *mut lua_State) {
     let before = state.memory.used.get();
     state.memory.collect_later(); // should a finalizer raise
+    if hookless::may_be_finalizing(state, l) {
+        return;
+    }
     // SAFETY: by the caller.
     unsafe {
         let runs = sys::gc(l, sys::COLLECTOR_IS_RUNNING) != 0;
