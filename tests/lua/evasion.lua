@@ -36,9 +36,15 @@ local folder = arg[0]:gsub("[^/]*$", "")
 
 -- The child: runs one script, and looks at the state afterwards. -----------------------------------------------------------------
 
-local function has_hook()
+-- What hook is set; nil: none.
+local function hook_left()
   local f, mask, count = debug.gethook()
-  return f ~= nil and (mask ~= "" or count ~= 0)
+  return f ~= nil and (mask ~= "" or count ~= 0) and ("%s %s %d"):format(tostring(f), mask, count) or nil
+end
+
+local function no_hook(where)
+  local hook = hook_left()
+  if hook then error("a hook is left " .. where .. ": " .. hook .. ", then " .. tostring(hook_left())) end
 end
 
 -- Finalizers that the script has left behind run when its garbage is collected: so that is done first of all, and under a limit again.
@@ -55,15 +61,15 @@ local function collect(leash)
 end
 
 local function look_after(leash)
-  assert(not has_hook(), "a hook is left")
+  no_hook "there"
   local fine, value = leash.call(100, function(x) return x end, 7)
   assert(fine and value == 7, "the next call does not work")
   for _ = 1, 3 do
     local fine, err = leash.call(0.01, function() while true do pcall(error) end end)
     assert(not fine and leash.reason(err) == "timeout", "the next limit does not work")
   end
-  assert(not has_hook(), "a hook is left after the next stop")
-  local co = coroutine.wrap(function() coroutine.yield(has_hook()) end)
+  no_hook "after the next stop"
+  local co = coroutine.wrap(function() coroutine.yield(hook_left()) end)
   assert(not co(), "a hook is left in a coroutine")
   local weak = setmetatable({ {} }, { __mode = "v" })
   collect(leash)

@@ -56,13 +56,56 @@ test("wrong arguments", function()
   raises("bad argument #1 to 'guard_stdlib' (there is no table 'string' in it)", function() leash.guard_stdlib { string = 1 } end)
 end)
 
+-- LuaJIT: in front of two of them is a Lua function, unless the compiler is off.
+local compiler = rawget(_G, "jit") and jit.status()
+local in_front = compiler and { find = true, rep = true } or {}
+
 test("they are C functions", function()
   for _, name in ipairs(strings.names) do
-    equal(debug.getinfo(guarded[name], "S").what, "C")
-    equal(pcall(string.dump, guarded[name]), false)
-    equal(debug.getupvalue(guarded[name], 1), nil)
+    local what = debug.getinfo(guarded[name], "S").what
+    if in_front[name] then
+      equal(what, "Lua")
+      equal(guarded[name], (leash.guard_stdlib { string = { f = original[name] } }).string.f)
+    else
+      equal(what, "C")
+      equal(pcall(string.dump, guarded[name]), false)
+      equal(debug.getupvalue(guarded[name], 1), nil)
+    end
   end
 end)
+
+if compiler then
+  test("LuaJIT: nothing is in front where the compiler is off, or `type` is not LuaJIT's", function()
+    jit.off()
+    local env = leash.guard_stdlib { string = { find = original.find, rep = original.rep } }
+    jit.on()
+    equal(debug.getinfo(env.string.find, "S").what, "C")
+    equal(debug.getinfo(env.string.rep, "S").what, "C")
+    equal(env.string.find("abc", "b", 1, true), 2)
+    equal(env.string.rep("ab", 3, ","), "ab,ab,ab")
+  end)
+
+  test("LuaJIT: the functions in front are compiled, and leave no frame behind in errors", function()
+    local traces, util = 0, require "jit.util"
+    local function count(what) if what == "stop" then traces = traces + 1 end end
+    jit.flush()
+    jit.attach(count, "trace")
+    local stitched = false
+    for i = 1, 300 do
+      local s = "hello" .. i % 7
+      if not (string.find(s, "lo", 1, true) == 4 and string.find(s, "lo") == 4 and #string.rep(s, 3) == 18) then error "wrong" end
+    end
+    jit.attach(count)
+    ok(traces >= 1)
+    for i = 1, 20 do
+      local info = util.traceinfo(i)
+      stitched = stitched or info ~= nil and info.linktype == "stitch"
+    end
+    equal(stitched, false)
+    local trace = select(2, xpcall(function() local x = string.find("x") return x end, debug.traceback))
+    equal(select(2, original.gsub(trace, "'find'", "")), 2, trace) -- in the message, and one frame
+  end)
+end
 
 -- The same ----------------------------------------------------------------------------------------------------------------------
 
@@ -295,6 +338,94 @@ test("plain text", function()
       compare("find", "find", s, special, 2, 0)
     end
   end
+end)
+
+-- LuaJIT: what is in front calls the original up to these sizes, and compiled code has a way of its own for each kind of arguments.
+local SIZES = { 0, 1, 2, 63, 64, 65, 16383, 16384, 16385, 131071, 131072, 131073, 524287, 524288, 524289 }
+
+test("plain text of all sizes", function()
+  for _, n in ipairs(SIZES) do
+    local a = ("a"):rep(n)
+    for _, m in ipairs { 0, 1, 2, 62, 63, 64, 65, 100 } do
+      local p = ("a"):rep(m)
+      compare("find", "find", a .. "b", p .. "b", n - m, true)
+      compare("find", "find", a .. "b", p .. "b", n - m)
+      compare("find", "find", a, p, n - m)
+      compare("find", "find", "x" .. a, p .. "y", -100, true)
+      compare("find", "find", "." .. a, "." .. p)
+      compare("find", "find", "." .. a, "." .. p, 1, true)
+    end
+    compare("find", "find", a .. "b", "b", 1, true)
+    compare("find", "find", a .. "b", "")
+  end
+end)
+
+test("results of all sizes", function()
+  for _, n in ipairs(SIZES) do
+    if n < 200000 then
+      for _, separator in ipairs { false, "", "x", ", " } do
+        compare("rep", "rep", "a", n, separator or nil)
+        compare("rep", "rep", "abc", n / 3, separator or nil)
+        compare("rep", "rep", ("a"):rep(n), 1, separator or nil)
+        compare("rep", "rep", "", n, separator or nil)
+      end
+    end
+  end
+end)
+
+test("the same calls in loops, which are compiled", function()
+  local values = { 1, 2, -1, 0, 1.5, 100, 0 / 0, 2 ^ 31, -2 ^ 40, "1", "x", true, {}, false }
+  local subjects = { "hello", "", "he.lo", 12, "l\0l", false, ("l"):rep(20000), ("l"):rep(140000) .. "." }
+  local patterns = { "l", "", ".", "lo", "%w", 1, "\0", "[", false, ("l"):rep(70) .. "o" }
+  local code = [[local find, rep, pcall, s, p, i, log = ...
+    local n = 0
+    local function note(...) n = n + 1 if n > 120 then log[#log + 1] = { select("#", ...), ... } end end
+    for _ = 1, 130 do CALL end]]
+  local calls = {
+    "note(find(s, p))", "note(find(s, p, i))", "note(find(s, p, i, true))", "note(find(s, p, 1, i))", "note(find(s, p, nil, true, i))", "note((find(s, p)))", "note(pcall(find, s, p, i))",
+    "note(rep(s, i))", "note(rep(s, 3, p))", "note(pcall(rep, s, i, p))", "local a, b = find(s, p, 1, true) note(a, b)",
+  }
+  for _, call in ipairs(calls) do
+    for _, s in ipairs(subjects) do
+      for _, p in ipairs(patterns) do
+        for _, i in ipairs(original.find(call, "%f[%w]i%f[%W]") and values or { 1 }) do
+          -- What takes long, or much memory.
+          local long = type(i) == "number" and i > 1000 or type(s) == "string" and #s > 10000 and (i == 100 or i == 1.5) and original.find(call, "rep", 1, true)
+          if not long then
+            local logs = {}
+            for k, set in ipairs { original, guarded } do
+              local log = {}
+              local run = (loadstring or load)((original.gsub(code, "CALL", function() return call end)))
+              log[1] = { pcall(run, set.find, set.rep, pcall, s, p, i, log) }
+              logs[k] = log
+            end
+            equal(#logs[2], #logs[1])
+            for j = 1, #logs[1] do
+              for k = 1, 6 do
+                local theirs, ours = logs[1][j][k], logs[2][j][k]
+                if theirs ~= ours and theirs == theirs then error(("%s of %q, %q, %s: %s instead of %s"):format(call, tostring(s):sub(1, 20), tostring(p), tostring(i), tostring(ours), tostring(theirs)), 0) end
+              end
+            end
+          end
+        end
+      end
+    end
+  end
+end)
+
+test("many patterns", function()
+  local function run()
+    for i = 1, 20000 do
+      local p = "text " .. i
+      if string.find(p, "t " .. i) ~= 4 or string.find(p, i .. "$") ~= 6 or string.find(p, p .. ".") then error(p) end
+    end
+    collectgarbage()
+    collectgarbage()
+    return collectgarbage "count"
+  end
+  local before = run()
+  ok(run() < before + 100, "patterns are kept")
+  for i = 1, 600 do compare("find", "find", "text 7.", "t " .. i % 300) end
 end)
 
 test("long subjects", function()

@@ -40,6 +40,37 @@ clean_test("both limits are the same", function()
   end
 end)
 
+-- Where protected calls nest without end (in a coroutine, from 5.2 on), a stop goes past all of them at once, and past none that is outside of the call.
+clean_test("a tower of protected calls between calls with limits, in one coroutine", function()
+  local function tower() repeat pcall(tower) until false end
+  local co = coroutine.wrap(function()
+    local seen = {}
+    for i, limited in ipairs {
+      function() return leash.call(0.1, tower) end,
+      function() return leash.call(LONG, leash.call, 0.1, tower) end,
+      function() return leash.call(0.1, function() while true do pcall(leash.call, LONG, tower) end end) end,
+    } do
+      local caught, outcome = pcall(function() return select(2, pcall(function()
+        local fine, err, inner = limited()
+        coroutine.yield(i)
+        return { fine, err, inner }
+      end)) end)
+      equal(caught, true)
+      seen[i] = outcome
+      equal(select(2, pcall(error, "plain", 0)), "plain")
+    end
+    return seen
+  end)
+  local before = os.clock()
+  equal(co(), 1) equal(co(), 2) equal(co(), 3)
+  local seen = co()
+  ok(os.clock() - before < 5)
+  stopped("timeout", seen[1][1], seen[1][2])
+  equal(seen[2][1], true)
+  stopped("timeout", seen[2][2], seen[2][3])
+  stopped("timeout", seen[3][1], seen[3][2])
+end)
+
 clean_test("each reason inside each other", function()
   local function work()
     local t = {}

@@ -61,6 +61,10 @@ impl State {
         }
         // SAFETY: by the caller.
         let mut scope = unsafe { Scope::new(limits, l, suspends, glued, self.memory.used.get()) };
+        if l != self.main.get() {
+            // SAFETY: by the caller.
+            scope.frame = unsafe { sys::frame(l, 0) };
+        }
         // SAFETY: by the caller: `l` runs on this thread.
         if scope.must_be_interpreted(self) && !unsafe { self.interpret_meanwhile(l) } {
             return Err(

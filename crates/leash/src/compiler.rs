@@ -17,9 +17,7 @@ use crate::state::State;
 use crate::sys;
 
 #[cfg(feature = "luajit")]
-use imp::is_on;
-#[cfg(feature = "luajit")]
-pub use imp::wrap;
+pub use imp::{is_on, wrap};
 
 impl State {
     /// Compiled code is not entered from now on. Compiled code that called us goes on in the interpreter. Nothing happens in a finalizer,

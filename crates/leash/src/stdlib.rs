@@ -16,12 +16,16 @@
 //! What must be true, since an error may leave these functions wherever they look up: they own nothing but what lies on Lua's stack.
 //! Results are built in `luaL_Buffer` or a userdata, so the memory limit counts them.
 //!
+//! On LuaJIT a Lua function stands in front of two of them, for the sake of compiled code: `stdlib/front.rs`.
+//!
 //! Only the originals are replaced. What a host has put in their place, or taken away, stays so.
 
 mod captures;
 mod classes;
 mod dialect;
 mod find;
+#[cfg(feature = "luajit")]
+mod front;
 mod gmatch;
 mod gsub;
 mod matcher;
@@ -48,7 +52,7 @@ fn replacements(stock: &Stock) -> [(lua_CFunction, lua_CFunction); 5] {
 /// it has been done before. None, too, if there was no memory to look at the originals.
 ///
 /// # Safety
-/// In a C function that Lua has called, in `l`, with four free slots. A table is at `index`. May raise for want of memory. The library that
+/// In a C function that Lua has called, in `l`, with a free slot. A table is at `index`. May raise for want of memory. The library that
 /// holds this code is never unloaded.
 pub unsafe fn guard(l: *mut lua_State, index: c_int) -> usize {
     let Some(stock) = stock::stock() else {
@@ -57,6 +61,7 @@ pub unsafe fn guard(l: *mut lua_State, index: c_int) -> usize {
     let mut replaced = 0;
     // SAFETY: by the caller. Fields that are there are assigned to, which a traversal allows.
     unsafe {
+        sys::luaL_checkstack(l, sys::LUA_MINSTACK, std::ptr::null());
         let table = match index {
             1.. => index,
             _ => sys::lua_gettop(l) + 1 + index,
@@ -64,17 +69,30 @@ pub unsafe fn guard(l: *mut lua_State, index: c_int) -> usize {
         sys::lua_pushnil(l);
         while sys::lua_next(l, table) != 0 {
             let f = sys::lua_tocfunction(l, -1);
-            sys::lua_settop(l, -2);
             let found = replacements(stock)
                 .into_iter()
                 .find(|&(original, _)| f.is_some_and(|f| f as usize == original as usize));
             if let Some((_, ours)) = found {
-                sys::lua_pushvalue(l, -1);
-                sys::lua_pushcfunction(l, ours);
+                sys::lua_pushvalue(l, -2);
+                push(l, stock, ours);
                 sys::lua_rawset(l, table);
                 replaced += 1;
             }
+            sys::lua_settop(l, -2);
         }
     }
     replaced
+}
+
+/// Pushes what stands in for the original below the top, where its name is.
+unsafe fn push(l: *mut lua_State, stock: &Stock, ours: lua_CFunction) {
+    // SAFETY: by the caller, `guard`.
+    unsafe {
+        #[cfg(feature = "luajit")]
+        if front::push(l, -2, stock, ours) {
+            return;
+        }
+        let _ = stock;
+        sys::lua_pushcfunction(l, ours);
+    }
 }

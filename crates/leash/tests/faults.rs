@@ -15,6 +15,8 @@ use std::time::Duration;
 #[derive(Default)]
 struct Host {
     bytes: Cell<usize>,
+    /// Blocks in use.
+    blocks: Cell<usize>,
     /// Blocks and growth that were asked for.
     asked: Cell<usize>,
     /// From which of them on there is no memory; and again from which on.
@@ -36,7 +38,9 @@ unsafe extern "C" fn allocate(
         let osize = if block.is_null() { 0 } else { osize };
         if nsize == 0 {
             libc::free(block);
-            host.bytes.set(host.bytes.get() - osize);
+            host.bytes.set(host.bytes.get().wrapping_sub(osize));
+            host.blocks
+                .set(host.blocks.get() - usize::from(!block.is_null()));
             return ptr::null_mut();
         }
         if nsize > osize {
@@ -52,7 +56,10 @@ unsafe extern "C" fn allocate(
         }
         let new = libc::realloc(block, nsize);
         if !new.is_null() {
-            host.bytes.set(host.bytes.get() + nsize - osize);
+            let bytes = host.bytes.get().wrapping_add(nsize);
+            host.bytes.set(bytes.wrapping_sub(osize));
+            host.blocks
+                .set(host.blocks.get() + usize::from(block.is_null()));
         }
         new
     }
@@ -127,7 +134,10 @@ fn attach_without_memory(
             let done = attached.is_ok() && enough;
             drop(attached);
             sys::lua_close(l);
-            assert_eq!(host.bytes.get(), 0, "a leak, after {n} blocks");
+            assert_eq!(host.blocks.get(), 0, "a leak, after {n} blocks");
+            // A closure of LuaJIT whose upvalues could not be made is freed by the size of one without (`func_newL` counts them at its end).
+            let exact = !cfg!(feature = "luajit");
+            assert!(!exact || host.bytes.get() == 0, "after {n} blocks");
             if done {
                 break;
             }

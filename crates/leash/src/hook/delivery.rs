@@ -89,7 +89,15 @@ pub fn act(state: &State, flags: u64) {
     if flags & WATCH != 0 {
         deliver_to_late(state);
     }
-    if flags & !(RECOUNT | SWEEP | TARGETS | WATCH | SAMPLE) != 0 {
+    let rest = flags & !(RECOUNT | SWEEP | TARGETS | WATCH | SAMPLE);
+    if rest == CHECK && !state.has_calls() {
+        // The timer thread has asked once more while the call came to its end: a hook would be seen by whoever asks for hooks now.
+        state.place.clear_pending();
+        state.record().request.answer(CHECK);
+        if state.record().request.flags() != 0 {
+            state.place.set_pending(); // asked for in between
+        }
+    } else if rest != 0 {
         deliver(state);
     }
 }
@@ -241,6 +249,31 @@ fn recount(state: &State) {
         );
         if state.least_budget().is_some_and(|left| left <= 0) {
             state.ask_self(CHECK);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::guest::Guest;
+    use crate::request::BREAK;
+
+    /// As when the timer thread asks while the last call is being closed.
+    #[test]
+    fn a_check_without_a_call_sets_no_hook() {
+        // SAFETY: a new state, on this thread, closed at the end.
+        unsafe {
+            let l = sys::luaL_newstate();
+            Guest::attach(l).unwrap();
+            let state = crate::hook::state_of(l).unwrap();
+            let is_hooked = || is_ours(SavedHook::of(state.main.get()));
+            state.ask_self(CHECK);
+            assert!(!is_hooked());
+            assert_eq!(state.record().request.flags(), 0);
+            state.ask_self(BREAK); // this is for whatever runs
+            assert!(is_hooked());
+            sys::lua_close(l);
         }
     }
 }

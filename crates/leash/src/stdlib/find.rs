@@ -97,7 +97,10 @@ static SPECIAL: [bool; 256] = {
 };
 
 /// Whether a pattern is nothing but text.
-unsafe fn is_plain(l: *mut lua_State, p: At, length: usize) -> bool {
+///
+/// # Safety
+/// In a C function that Lua has called, in `l`; the pattern is a string on its stack.
+pub unsafe fn is_plain(l: *mut lua_State, p: At, length: usize) -> bool {
     let mut i = 0;
     while i < length {
         // SAFETY: in the pattern.

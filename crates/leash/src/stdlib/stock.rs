@@ -20,6 +20,9 @@ pub struct Stock {
     pub gsub: lua_CFunction,
     /// `string.rep`
     pub rep: lua_CFunction,
+    /// The code of what stands in front of two of them, if it could be made.
+    #[cfg(feature = "luajit")]
+    pub fronts: Option<[super::front::Code; 2]>,
 }
 
 /// No empty match directly behind another match.
@@ -111,6 +114,8 @@ unsafe extern "C-unwind" fn learn(l: *mut lua_State) -> c_int {
                 gmatch,
                 gsub,
                 rep,
+                #[cfg(feature = "luajit")]
+                fronts: super::front::translate(l, string),
             };
             into.write(Some((stock, facts)));
         }
