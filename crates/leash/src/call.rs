@@ -84,7 +84,7 @@ impl State {
         self.glue.is_getting_on();
         self.enter(scope);
         if limits.sigint {
-            sigint::open();
+            sigint::open(self.record());
         }
         Ok(scope)
     }

@@ -8,7 +8,7 @@
 //!
 //! A second Ctrl-C while the first one is unanswered does what it would have done without us. A process that ignores Ctrl-C goes on ignoring it.
 
-use crate::record::RECORDS;
+use crate::record::{RECORDS, Record};
 use crate::request::CHECK;
 use std::cell::UnsafeCell;
 use std::ffi::c_int;
@@ -60,7 +60,8 @@ fn locked(f: impl FnOnce()) {
 }
 
 /// A call that wants it has begun: its record says so.
-pub fn open() {
+pub fn open(record: &Record) {
+    debug_assert!(record.sigint.load(Ordering::Relaxed), "see the header");
     if OPEN.fetch_add(1, Ordering::Relaxed) == 0 {
         locked(install);
     }
