@@ -102,6 +102,8 @@ end)
 clean_test("loops over short calls stop", function()
   local z, needle = ("z"):rep(131072), ("z"):rep(63) .. "y"
   local find, rep = string.find, string.rep
+  -- 5.1 makes coroutines of Lua functions only.
+  local body = check.engine == "lua51" and function(...) return find(...) end or find
   local loops = {
     function() while true do find("hello world", "wor", 1, true) end end,
     function() while true do find("hello world", "wor") end end,
@@ -113,7 +115,7 @@ clean_test("loops over short calls stop", function()
     function() while true do z:gsub("(z)(z)", find) end end,
     function() while true do z:gsub("(z)()", rep, 1000) end end,
     function() local t = {} for i = 1, 1000 do t[i] = "z" .. i end while true do pcall(table.sort, t, find) end end,
-    function() while true do coroutine.wrap(find)("hello world", "wor") end end,
+    function() while true do coroutine.wrap(body)("hello world", "wor") end end,
     function() local t = setmetatable({}, { __index = find }) while true do pcall(function() return t.x end) end end,
   }
   for i = 1, #loops do
@@ -217,6 +219,8 @@ end)
 -- LuaJIT: what is in front of `find` and `rep` is not where the code is.
 clean_test("it says where in loops over short calls, too", function()
   local find, rep = string.find, string.rep
+  -- 5.1 makes coroutines of Lua functions only.
+  local body = check.engine == "lua51" and function(...) return find(...) end or find
   local loops = {
     function() while true do find("hello world", "wor", 1, true) rep("ab", 5) end end,
     function() while true do find("hello world", "wor") for _ in pairs { 1 } do find("hello world", "b%d") end end end,

@@ -43,6 +43,7 @@ end)
 -- Where protected calls nest without end (in a coroutine, from 5.2 on), a stop goes past all of them at once, and past none that is outside of the call.
 clean_test("a tower of protected calls between calls with limits, in one coroutine", function()
   local function tower() repeat pcall(tower) until false end
+  local yields = check.engine ~= "lua51" -- it cannot, across pcall
   local co = coroutine.wrap(function()
     local seen = {}
     for i, limited in ipairs {
@@ -52,7 +53,7 @@ clean_test("a tower of protected calls between calls with limits, in one corouti
     } do
       local caught, outcome = pcall(function() return select(2, pcall(function()
         local fine, err, inner = limited()
-        coroutine.yield(i)
+        if yields then coroutine.yield(i) end
         return { fine, err, inner }
       end)) end)
       equal(caught, true)
@@ -62,7 +63,7 @@ clean_test("a tower of protected calls between calls with limits, in one corouti
     return seen
   end)
   local before = os.clock()
-  equal(co(), 1) equal(co(), 2) equal(co(), 3)
+  for i = 1, yields and 3 or 0 do equal(co(), i) end
   local seen = co()
   ok(os.clock() - before < 5)
   stopped("timeout", seen[1][1], seen[1][2])

@@ -21,7 +21,7 @@ use crate::request::CHECK;
 use crate::scope::Scope;
 use crate::state::State;
 use crate::sys::{self, lua_State};
-use crate::{hook, raise, userhook};
+use crate::{hook, raise, sigint, userhook};
 use std::ffi::{CStr, c_int};
 use std::time::Duration;
 use watchdog::{Ticks, cpu::ThreadClock};
@@ -83,6 +83,9 @@ impl State {
         let scope = unsafe { &*self.scopes.put(scope) };
         self.glue.is_getting_on();
         self.enter(scope);
+        if limits.sigint {
+            sigint::open(self.record());
+        }
         Ok(scope)
     }
 

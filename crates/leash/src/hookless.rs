@@ -24,6 +24,7 @@
 //! otherwise: where the count hook has been silent for some time, it is switched on too.
 
 use crate::alloc;
+use crate::registry;
 use crate::state::State;
 use crate::sys::{self, lua_State};
 use std::cell::Cell;
@@ -305,17 +306,7 @@ pub unsafe fn plant(l: *mut lua_State) {
 /// As [`plant`].
 pub unsafe fn uproot(l: *mut lua_State) {
     if cfg!(feature = "lua51") {
-        // SAFETY: by the caller. Only what is there is set to nil, which makes no table larger, so nothing is raised.
-        unsafe {
-            sys::lua_pushlightuserdata(l, key());
-            sys::lua_rawget(l, sys::LUA_REGISTRYINDEX);
-            let planted = sys::lua_type(l, -1) != sys::LUA_TNIL;
-            sys::lua_settop(l, -2);
-            if planted {
-                sys::lua_pushlightuserdata(l, key());
-                sys::lua_pushnil(l);
-                sys::lua_rawset(l, sys::LUA_REGISTRYINDEX);
-            }
-        }
+        // SAFETY: by the caller. 5.1: a light userdata is a plain value.
+        unsafe { registry::forget(l, key()) };
     }
 }

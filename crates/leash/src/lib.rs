@@ -45,6 +45,7 @@ mod raise;
 mod record;
 #[cfg(feature = "luajit")]
 mod recorder;
+mod registry;
 mod request;
 mod said;
 mod scope;

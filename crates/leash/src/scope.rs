@@ -229,11 +229,8 @@ struct Places {
 }
 
 impl Scopes {
-    /// A place for a scope, until it is [given back](Scopes::give_back).
+    /// A place for a scope, until it is [given back](Scopes::give_back). If it wants Ctrl-C, that is [ours](sigint::open) in between.
     pub fn put(&self, scope: Scope) -> *const Scope {
-        if scope.limits.sigint {
-            sigint::open();
-        }
         let mut places = self.0.borrow_mut();
         if let Some(place) = places.free.pop() {
             // SAFETY: allocated below; it has been given back, so nobody looks at it. What was there owns nothing.

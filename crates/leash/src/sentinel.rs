@@ -11,6 +11,7 @@
 //! What a finalizer of the script makes in its turn is finalized after the sentinel, out of reach of any hook; the last resort, a
 //! host that is told of a stop that goes unanswered, works until the end.
 
+use crate::registry;
 use crate::state::State;
 use crate::sys::{self, lua_Debug, lua_State};
 use std::ffi::{c_int, c_void};
@@ -31,21 +32,20 @@ pub unsafe fn plant(state: &State, l: *mut lua_State) -> c_int {
         return 0;
     }
     // SAFETY: by the caller; `make` takes the state.
-    unsafe { sys::protected(l, make, ptr::from_ref(state).cast_mut().cast()) }
+    let status = unsafe { sys::protected(l, make, ptr::from_ref(state).cast_mut().cast()) };
+    state.has_sentinel.set(status == 0);
+    status
 }
 
-/// Takes the userdata away again: the state goes on without us.
+/// Takes the userdata away again: the state goes on without us. It must succeed, whether or not there is memory: what the userdata refers to is
+/// about to be freed.
 ///
 /// # Safety
 /// As [`plant`].
-pub unsafe fn uproot(main: *mut lua_State) {
-    if cfg!(feature = "luajit") {
-        // SAFETY: by the caller.
-        unsafe {
-            if sys::protected(main, forget, ptr::null_mut()) != 0 {
-                sys::lua_settop(main, -2);
-            }
-        }
+pub unsafe fn uproot(state: &State, main: *mut lua_State) {
+    if state.has_sentinel.take() {
+        // SAFETY: by the caller; `make` has used the key.
+        unsafe { registry::forget(main, key()) };
     }
 }
 
@@ -61,16 +61,6 @@ unsafe extern "C-unwind" fn make(l: *mut lua_State) -> c_int {
         sys::lua_setmetatable(l, -2);
         sys::lua_pushlightuserdata(l, key());
         sys::lua_insert(l, -2);
-        sys::lua_rawset(l, sys::LUA_REGISTRYINDEX);
-    }
-    0
-}
-
-unsafe extern "C-unwind" fn forget(l: *mut lua_State) -> c_int {
-    // SAFETY: as `make`.
-    unsafe {
-        sys::lua_pushlightuserdata(l, key());
-        sys::lua_pushnil(l);
         sys::lua_rawset(l, sys::LUA_REGISTRYINDEX);
     }
     0

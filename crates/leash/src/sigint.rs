@@ -3,9 +3,12 @@
 //! While such a call is open, SIGINT is ours: the handler counts it and asks the states that have such calls. A call that was begun when the count was lower has to end;
 //! which of several, is decided as for any limit. When the last one is over, the handler that was there before is back.
 //!
+//! **A call asks for it in its record first, and then has the handler installed.** A Ctrl-C that comes earlier is of the time before the call. The other way
+//! round there was a moment in which the handler found nobody who wanted it, and gave the signal back for good, although the call was still to come.
+//!
 //! A second Ctrl-C while the first one is unanswered does what it would have done without us. A process that ignores Ctrl-C goes on ignoring it.
 
-use crate::record::RECORDS;
+use crate::record::{RECORDS, Record};
 use crate::request::CHECK;
 use std::cell::UnsafeCell;
 use std::ffi::c_int;
@@ -56,8 +59,9 @@ fn locked(f: impl FnOnce()) {
     BUSY.store(false, Ordering::Release);
 }
 
-/// A call begins that wants it.
-pub fn open() {
+/// A call that wants it has begun: its record says so.
+pub fn open(record: &Record) {
+    debug_assert!(record.sigint.load(Ordering::Relaxed), "see the header");
     if OPEN.fetch_add(1, Ordering::Relaxed) == 0 {
         locked(install);
     }

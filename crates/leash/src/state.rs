@@ -142,6 +142,8 @@ pub struct State {
     pub can_settle: Cell<bool>,
     /// It was on before.
     pub compiles_later: Cell<bool>,
+    /// LuaJIT: the registry holds what tells when the state is being closed ([`crate::sentinel`]).
+    pub has_sentinel: Cell<bool>,
     /// The error that ends a coroutine is being made: the hook is to leave that alone.
     pub makes_doom: Cell<bool>,
     /// [`crate::Vm::close`] is at work.
@@ -224,6 +226,7 @@ impl State {
             #[cfg(feature = "luajit")]
             can_settle: Cell::new(false),
             compiles_later: Cell::new(true),
+            has_sentinel: Cell::new(false),
             makes_doom: Cell::new(false),
             closing: Cell::new(false),
             on_watch: Cell::new(None),

@@ -225,7 +225,7 @@ impl Drop for Vm {
         if !main.is_null() {
             // SAFETY: by the contract of `attach`: the state is live, on this thread, and no call is open.
             unsafe {
-                sentinel::uproot(main);
+                sentinel::uproot(state, main);
                 hookless::uproot(main);
                 #[cfg(feature = "luajit")]
                 {

@@ -171,6 +171,36 @@ fn an_attach_that_is_refused_a_block_says_so() {
     }
 }
 
+/// The state goes on without us, and must not come back to what is freed when it is closed.
+#[test]
+fn a_detach_without_memory_leaves_nothing_behind() {
+    for n in 0..6 {
+        let (host, other) = (Host::default(), Host::default());
+        let l = host.state();
+        // SAFETY: live states on this thread.
+        unsafe {
+            sys::luaL_openlibs(l);
+            let vm = Vm::attach(l).unwrap();
+            host.fail(n, None);
+            drop(vm);
+            host.recover();
+            assert_eq!(sys::lua_gettop(l), 0, "left on the stack");
+            let allocator = sys::allocator(l).0;
+            let is_back = allocator as usize == allocate as *const () as usize;
+            assert!(is_back, "after {n} blocks");
+            // Its record lies where that of the first was, as a rule.
+            let second = other.state();
+            let vm = Vm::attach(second).unwrap();
+            sys::lua_close(l);
+            assert!(vm.handle().exists(), "after {n} blocks");
+            assert_eq!(host.bytes.get(), 0, "a leak, after {n} blocks");
+            drop(vm);
+            sys::lua_close(second);
+            assert_eq!(other.bytes.get(), 0);
+        }
+    }
+}
+
 unsafe extern "C-unwind" fn go_on(_: *mut sys::lua_State, _: *mut sys::lua_State) {}
 
 /// When the second block of a coroutine is asked for, its first has been seen already, and Lua has set up nothing yet.

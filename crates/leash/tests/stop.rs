@@ -2,8 +2,7 @@
 
 mod common;
 use common::{Lua, ms, timeout};
-use leash::{Limits, Reason};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use leash::Reason;
 
 /// Endless programs. Each must be stopped, whatever it does against it.
 const ENDLESS: &[(&str, &str)] = &[
@@ -446,47 +445,4 @@ fn no_message_handler_sees_a_stop() {
         let called = lua.ok("return ('%d'):format(called)");
         assert_eq!(called, "0");
     }
-}
-
-/// Ctrl-C ends a call that asks for it, the innermost and what is around it as any limit would; then the earlier handler is back.
-#[test]
-fn ctrl_c_ends_a_call() {
-    static EARLIER: AtomicUsize = AtomicUsize::new(0);
-    extern "C" fn earlier(_: std::ffi::c_int) {
-        EARLIER.fetch_add(1, Ordering::SeqCst);
-    }
-    let earlier = earlier as extern "C" fn(std::ffi::c_int) as usize;
-    // SAFETY: a handler that counts; no other test of this process uses the signal.
-    unsafe { libc::signal(libc::SIGINT, earlier) };
-    let press = || {
-        std::thread::spawn(|| {
-            std::thread::sleep(ms(30));
-            // SAFETY: there is a handler.
-            unsafe { libc::kill(libc::getpid(), libc::SIGINT) };
-        })
-    };
-    let lua = Lua::new();
-    for _ in 0..3 {
-        let pressed = press();
-        let limits = Limits::new().sigint().timeout(ms(20_000));
-        let stop = lua
-            .run("while true do pcall(error) end", &limits)
-            .unwrap_err();
-        assert_eq!(stop.reason, Reason::Interrupt);
-        pressed.join().unwrap();
-        assert_eq!(EARLIER.load(Ordering::SeqCst), 0);
-        lua.assert_healthy();
-    }
-    // SAFETY: asks.
-    unsafe {
-        let mut now: libc::sigaction = std::mem::zeroed();
-        libc::sigaction(libc::SIGINT, std::ptr::null(), &mut now);
-        assert_eq!(now.sa_sigaction, earlier);
-    }
-    // Without asking, nothing happens to a call.
-    let pressed = press();
-    let stop = lua.run("while true do end", &timeout(100)).unwrap_err();
-    assert_eq!(stop.reason, Reason::Timeout);
-    pressed.join().unwrap();
-    assert_eq!(EARLIER.load(Ordering::SeqCst), 1);
 }
