@@ -3,12 +3,14 @@
 //! The bytes choose, one by one, what a program is made of: calls with limits inside calls with limits, coroutines that are made, watched, interrupted
 //! and collected, hooks, errors, finalizers, loops with and without an end. It runs under a limit on time and perhaps others; whatever it does, the
 //! call returns, and afterwards the state computes, yields, collects and runs hooks as a new one does. Closing it ends too.
+//!
+//! `LEASH_SHOW=1` shows the program of each input: `LEASH_SHOW=1 target/fuzz/x86_64-unknown-linux-gnu/release/programs fuzz/artifacts/programs/...`
 
 #![no_main]
 
 use leash::{Limits, Vm, sys};
 use libfuzzer_sys::fuzz_target;
-use std::ffi::CString;
+use std::ffi::{CStr, CString, c_char, c_int};
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -111,7 +113,7 @@ fn block(c: &mut Choice, out: &mut String, depth: usize) {
     }
 }
 
-const PRELUDE: &str = "
+const PRELUDE: &CStr = c"
     if warn then warn '@off' end
     local newproxy, setmetatable, getmetatable = newproxy, setmetatable, getmetatable
     function gc(f)
@@ -139,34 +141,48 @@ const HEALTH: &str = "
     assert(n > 10, n)
     return 'healthy'";
 
+/// Compiles under limits, too: what it allocates may run a finalizer that an earlier program has left, and has no end.
+///
 /// # Safety
 /// `l` is a live state on this thread, attached to `vm`.
 unsafe fn run(vm: &Vm, l: *mut sys::lua_State, code: &str, limits: &Limits) -> Result<String, String> {
     let text = CString::new(code).expect("no zeros");
-    // SAFETY: by the caller.
+    let soon = Limits::new().timeout(Duration::from_millis(500));
+    // SAFETY: by the caller. `text` outlives the call of `compile`.
     unsafe {
         assert_eq!(sys::lua_gettop(l), 0, "something was left");
-        if sys::luaL_loadbuffer(l, text.as_ptr(), text.as_bytes().len(), c"=fuzz".as_ptr()) != 0 {
-            let e = pop(l);
-            return Err(e);
+        sys::lua_pushcfunction(l, compile);
+        sys::lua_pushlightuserdata(l, text.as_ptr().cast_mut().cast());
+        for (arguments, limits) in [(1, &soon), (0, limits)] {
+            match vm.call(l, arguments, 1, 0, limits) {
+                Ok(0) => {}
+                Ok(_) => return Err(pop(l)),
+                Err(stop) => return Err(stop.to_string()),
+            }
         }
-        let outcome = vm.call(l, 0, 1, 0, limits);
-        match outcome {
-            Ok(0) => Ok(pop(l)),
-            Ok(_) => Err(pop(l)),
-            Err(stop) => Err(stop.to_string()),
-        }
+        Ok(pop(l))
     }
 }
 
-unsafe fn pop(l: *mut sys::lua_State) -> String {
-    // SAFETY: by the caller: a value is on the stack.
+/// **longjmp**, with nothing that owns anything.
+unsafe extern "C-unwind" fn compile(l: *mut sys::lua_State) -> c_int {
+    // SAFETY: a C function with a text in C's form.
     unsafe {
-        let text = sys::lua_tostring(l, -1);
-        let owned = if text.is_null() {
-            String::from("(no text)")
+        let text = sys::lua_touserdata(l, 1).cast::<c_char>();
+        if sys::luaL_loadbuffer(l, text, CStr::from_ptr(text).count_bytes(), c"=fuzz".as_ptr()) != 0 {
+            sys::lua_error(l);
+        }
+    }
+    1
+}
+
+unsafe fn pop(l: *mut sys::lua_State) -> String {
+    // SAFETY: by the caller: a value is on the stack. A string is read in place; nothing is converted, for that may collect.
+    unsafe {
+        let owned = if sys::lua_type(l, -1) == sys::LUA_TSTRING {
+            CStr::from_ptr(sys::lua_tostring(l, -1)).to_string_lossy().into_owned()
         } else {
-            std::ffi::CStr::from_ptr(text).to_string_lossy().into_owned()
+            String::from("(no text)")
         };
         sys::lua_settop(l, -2);
         owned
@@ -184,6 +200,9 @@ fuzz_target!(|data: &[u8]| {
     }
     let mut code = String::new();
     block(&mut c, &mut code, 5);
+    if std::env::var_os("LEASH_SHOW").is_some() {
+        eprintln!("{limits:?}\n{code}");
+    }
     // SAFETY: a state of our own, on this thread, and the C API as it is meant.
     unsafe {
         let l = sys::luaL_newstate();
@@ -199,14 +218,14 @@ fuzz_target!(|data: &[u8]| {
             sys::lua_setglobal(l, name.as_ptr());
         }
         vm.libraries_are_open();
-        let none = Limits::new().timeout(Duration::from_secs(10));
-        run(&vm, l, PRELUDE, &none).expect("the prelude");
+        assert_eq!(sys::luaL_loadstring(l, PRELUDE.as_ptr()), 0);
+        assert_eq!(sys::lua_pcall(l, 0, 0, 0), 0);
         for _ in 0..2 {
             let _ = run(&vm, l, &code, &limits);
         }
         // Hooks and finalizers that the program has left may be endless, and are stopped for that; so the first look may be, too.
         let mut healthy = Err(String::new());
-        for _ in 0..5 {
+        for _ in 0..10 {
             healthy = run(&vm, l, HEALTH, &Limits::new().timeout(Duration::from_millis(500)));
             if healthy.is_ok() {
                 break;

@@ -1,7 +1,9 @@
 -- Hostile scripts under a limit, in a call (leash.call) and in a coroutine (leash.watch): each of them must be stopped, and the state must be healthy
 -- afterwards.
 --
---   LUA_PATH='tests/lua/?.lua' LUA_CPATH='target/modules/lua54/?.so' lua5.4 tests/lua/evasion.lua [SCRIPT...]
+--   LUA_PATH='tests/lua/?.lua' LUA_CPATH='target/modules/lua54/?.so' lua5.4 tests/lua/evasion.lua [SCRIPT... | --part I N]
+--
+-- With `--part` it is every N-th script, from the I-th on: who starts all N parts at once is done sooner.
 --
 -- The scripts are in the folder `evasion`, one trick in each; a line `-- Only: lua54 lua55` names the engines that have what it needs. Each
 -- runs in two processes of its own, which call or watch it; each is killed if it does not come back: so one that is not stopped fails, is named, and
@@ -34,9 +36,15 @@ local folder = arg[0]:gsub("[^/]*$", "")
 
 -- The child: runs one script, and looks at the state afterwards. -----------------------------------------------------------------
 
-local function has_hook()
+-- What hook is set; nil: none.
+local function hook_left()
   local f, mask, count = debug.gethook()
-  return f ~= nil and (mask ~= "" or count ~= 0)
+  return f ~= nil and (mask ~= "" or count ~= 0) and ("%s %s %d"):format(tostring(f), mask, count) or nil
+end
+
+local function no_hook(where)
+  local hook = hook_left()
+  if hook then error("a hook is left " .. where .. ": " .. hook .. ", then " .. tostring(hook_left())) end
 end
 
 -- Finalizers that the script has left behind run when its garbage is collected: so that is done first of all, and under a limit again.
@@ -53,15 +61,15 @@ local function collect(leash)
 end
 
 local function look_after(leash)
-  assert(not has_hook(), "a hook is left")
+  no_hook "there"
   local fine, value = leash.call(100, function(x) return x end, 7)
   assert(fine and value == 7, "the next call does not work")
   for _ = 1, 3 do
     local fine, err = leash.call(0.01, function() while true do pcall(error) end end)
     assert(not fine and leash.reason(err) == "timeout", "the next limit does not work")
   end
-  assert(not has_hook(), "a hook is left after the next stop")
-  local co = coroutine.wrap(function() coroutine.yield(has_hook()) end)
+  no_hook "after the next stop"
+  local co = coroutine.wrap(function() coroutine.yield(hook_left()) end)
   assert(not co(), "a hook is left in a coroutine")
   local weak = setmetatable({ {} }, { __mode = "v" })
   collect(leash)
@@ -174,10 +182,17 @@ local function try(way, file, patience)
   return late and "stopped" or table.concat(said, "\n"), tonumber(late)
 end
 
-local wanted = {}
-for i = 1, #arg do wanted[arg[i]] = true end
+local wanted, part, parts = {}, 1, 1
+if arg[1] == "--part" then
+  part, parts = tonumber(arg[2]), tonumber(arg[3])
+else
+  for i = 1, #arg do wanted[arg[i]] = true end
+end
 
-local files = lines("ls " .. quoted(folder) .. "evasion/*.lua")
+local files = {}
+for i, file in ipairs(lines("ls " .. quoted(folder) .. "evasion/*.lua")) do
+  if i % parts == part % parts then files[#files + 1] = file end
+end
 
 -- `cargo xtask limits` makes a report of the outcomes.
 local function note(...)

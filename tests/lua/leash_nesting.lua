@@ -40,6 +40,37 @@ clean_test("both limits are the same", function()
   end
 end)
 
+-- Where protected calls nest without end (in a coroutine, from 5.2 on), a stop goes past all of them at once, and past none that is outside of the call.
+clean_test("a tower of protected calls between calls with limits, in one coroutine", function()
+  local function tower() repeat pcall(tower) until false end
+  local co = coroutine.wrap(function()
+    local seen = {}
+    for i, limited in ipairs {
+      function() return leash.call(0.1, tower) end,
+      function() return leash.call(LONG, leash.call, 0.1, tower) end,
+      function() return leash.call(0.1, function() while true do pcall(leash.call, LONG, tower) end end) end,
+    } do
+      local caught, outcome = pcall(function() return select(2, pcall(function()
+        local fine, err, inner = limited()
+        coroutine.yield(i)
+        return { fine, err, inner }
+      end)) end)
+      equal(caught, true)
+      seen[i] = outcome
+      equal(select(2, pcall(error, "plain", 0)), "plain")
+    end
+    return seen
+  end)
+  local before = os.clock()
+  equal(co(), 1) equal(co(), 2) equal(co(), 3)
+  local seen = co()
+  ok(os.clock() - before < 5)
+  stopped("timeout", seen[1][1], seen[1][2])
+  equal(seen[2][1], true)
+  stopped("timeout", seen[2][2], seen[2][3])
+  stopped("timeout", seen[3][1], seen[3][2])
+end)
+
 clean_test("each reason inside each other", function()
   local function work()
     local t = {}
@@ -346,27 +377,18 @@ end
 -- Threads ---------------------------------------------------------------------------------------------------------------------
 
 clean_test("several states on several threads", function()
-  local llthreads = require "llthreads2.ex"
-  local threads = {}
-  for i = 1, 4 do
-    threads[i] = llthreads.new(function(n)
-      local leash = require "leash"
-      local stops = 0
-      for _ = 1, n do
-        local fine, err = leash.call(0.005, function() while true do pcall(error) end end)
-        if not fine and leash.reason(err) == "timeout" then stops = stops + 1 end
-        if not leash.call(100, function() return 1 end) then error "not healthy" end
-      end
-      return stops
-    end, 20)
-    threads[i]:start()
-  end
-  stopped("timeout", leash.call(SHORT, spin))
-  for _, thread in ipairs(threads) do
-    local fine, stops = thread:join()
-    equal(fine, true)
-    equal(stops, 20)
-  end
+  require "support.threads".each(4, 20, function(n)
+    local leash = require "leash"
+    local stops = 0
+    for _ = 1, n do
+      local fine, err = leash.call(0.005, function() while true do pcall(error) end end)
+      if not fine and leash.reason(err) == "timeout" then stops = stops + 1 end
+      if not leash.call(100, function() return 1 end) then error "not healthy" end
+    end
+    return stops
+  end, function()
+    stopped("timeout", leash.call(SHORT, spin))
+  end)
 end)
 
 check.finish()

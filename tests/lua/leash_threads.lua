@@ -1,19 +1,12 @@
--- leash.kill, interrupt, traceback and watch across OS threads. Needs `llthreads2.ex` and `mtmsg`: see `mtint_threads.lua`.
+-- leash.kill, interrupt, traceback and watch across OS threads. Needs `llthreads2.ex` and `mtmsg`: see `support/threads.lua`.
 --
 -- A thread that is expected to be stopped runs until it is; should that not come, the test hangs, and whoever runs it has a time limit.
 
 local check = require "support.check"
-local llthreads = require "llthreads2.ex"
+local start = require "support.threads".start
 local mtmsg = require "mtmsg"
 local leash = require "leash"
 local test, equal, ok, contains = check.test, check.equal, check.ok, check.contains
-
-local function start(f, ...)
-  local from, to = mtmsg.newbuffer(), mtmsg.newbuffer()
-  local thread = llthreads.new(f, from:id(), to:id(), ...)
-  thread:start()
-  return thread, from, to
-end
 
 test("kill: a state without limits unwinds to its host", function()
   for _ = 1, 10 do

@@ -527,29 +527,19 @@ if coroutine.close then
 end
 
 clean_test("several states on several threads", function()
-  local llthreads = require "llthreads2.ex"
-  local threads = {}
-  for i = 1, 3 do
-    threads[i] = llthreads.new(function(n)
-      local leash = require "leash"
-      local stops = 0
-      for _ = 1, n do
-        local co = coroutine.create(function()
-          return leash.call(0.005, function() coroutine.yield "begun" while true do pcall(error) end end)
-        end)
-        local _, fine, err = coroutine.resume(co)
-        if fine == "begun" then _, fine, err = coroutine.resume(co) end
-        if not fine and leash.reason(err) == "timeout" then stops = stops + 1 end
-      end
-      return stops
-    end, 20)
-    threads[i]:start()
-  end
-  for _, thread in ipairs(threads) do
-    local fine, stops = thread:join()
-    equal(fine, true)
-    equal(stops, 20)
-  end
+  require "support.threads".each(3, 20, function(n)
+    local leash = require "leash"
+    local stops = 0
+    for _ = 1, n do
+      local co = coroutine.create(function()
+        return leash.call(0.005, function() coroutine.yield "begun" while true do pcall(error) end end)
+      end)
+      local _, fine, err = coroutine.resume(co)
+      if fine == "begun" then _, fine, err = coroutine.resume(co) end
+      if not fine and leash.reason(err) == "timeout" then stops = stops + 1 end
+    end
+    return stops
+  end)
 end)
 
 check.finish()

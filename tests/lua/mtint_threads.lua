@@ -1,26 +1,17 @@
--- mtint across OS threads. Needs `llthreads2.ex` and `mtmsg`: the test-only module of this repository (crates/testthreads), or the
--- real libraries.
+-- mtint across OS threads. Needs `llthreads2.ex` and `mtmsg`: see `support/threads.lua`.
 --
--- The function of a thread is dumped and loaded in a new state, so it has no upvalues: each requires what it needs. A thread
--- that is expected to be interrupted runs until it is; should no interrupt arrive, the test hangs, and whoever runs it has a
+-- A thread that is expected to be interrupted runs until it is; should no interrupt arrive, the test hangs, and whoever runs it has a
 -- time limit.
 --
 -- LuaJIT: compiled code does not see hooks, so threads switch the compiler off, or do what the documentation of the original
 -- recommends: load something in each round. On 5.1 and LuaJIT coroutines have no ids.
 
 local check = require "support.check"
+local start = require "support.threads".start
 local llthreads = require "llthreads2.ex"
 local mtmsg = require "mtmsg"
 local mtint = require "mtint"
 local test, equal, ok, raises, contains = check.test, check.equal, check.ok, check.raises, check.contains
-
--- Starts f(outId, inId, ...) in a thread; returns the thread and both buffers.
-local function start(f, ...)
-  local from, to = mtmsg.newbuffer(), mtmsg.newbuffer()
-  local thread = llthreads.new(f, from:id(), to:id(), ...)
-  thread:start()
-  return thread, from, to
-end
 
 local function coroutine_test(name, f)
   if check.coroutines then

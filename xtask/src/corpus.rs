@@ -6,7 +6,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -14,6 +13,7 @@ use anyhow::{Context, Result, ensure};
 use crate::cargo::{self, Leash};
 use crate::interpreter::Interpreter;
 use crate::manifest::{self, Entry};
+use crate::parallel;
 use crate::process::{self, Outcome};
 
 /// How long a program may take; each takes about half a second on an idle machine.
@@ -75,17 +75,12 @@ pub fn check(leash: &Leash) -> Result<()> {
     let reference = Interpreter::reference(leash)?;
     let guarded = Interpreter::leash(leash, &["--timeout", "60s"]);
     let entries = entries(&reference)?;
-    for entry in &entries {
-        // At the same time, on a core each.
-        let (ours, theirs) = thread::scope(|scope| {
-            let ours = scope.spawn(|| run(&guarded, entry));
-            let theirs = run(&reference, entry);
-            (ours.join().expect("no panic"), theirs)
-        });
+    parallel::each(&entries, parallel::processors(), |entry| {
+        let (ours, theirs) = (run(&guarded, entry)?, run(&reference, entry)?);
         let difference = difference(
             entry,
-            (&guarded.names(), &ours?),
-            (&reference.names(), &theirs?),
+            (&guarded.names(), &ours),
+            (&reference.names(), &theirs),
         );
         if let Some(difference) = difference {
             anyhow::bail!(
@@ -95,7 +90,8 @@ pub fn check(leash: &Leash) -> Result<()> {
                 process::show(&command(&reference, entry)?)
             );
         }
-    }
+        Ok(())
+    })?;
     println!(
         "{} runs of the corpus: output, messages and exit codes of {} are those of {}",
         entries.len(),

@@ -14,7 +14,7 @@ use anyhow::{Context, Result, ensure};
 use crate::cargo::{self, Leash};
 use crate::engine::Engine;
 use crate::interpreter::Interpreter;
-use crate::{limits, process};
+use crate::{parallel, process};
 
 /// The exit code of `leash run` for a limit.
 const LIMIT: i32 = 124;
@@ -30,30 +30,27 @@ const NOT_YET: [(&str, Engine, &str); 1] = [(
     "LuaJIT does not limit the depth of C calls: this overflows the C stack, without Leash, too",
 )];
 
-/// Runs all scripts that this engine can run.
-pub fn check(leash: &Leash) -> Result<()> {
-    let (mut stopped, mut left_out) = (0, 0);
-    let mut outcomes = String::new();
-    for file in scripts()? {
+/// Runs all scripts that this engine can run, so many at a time. Returns what became of them, as [`limits`](crate::limits) reads it.
+pub fn check(leash: &Leash, at_a_time: usize) -> Result<String> {
+    let outcomes = parallel::each(&scripts()?, at_a_time, |file| {
         let text =
-            fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+            fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
         let name = file.file_stem().unwrap_or_default().to_string_lossy();
-        if !is_for(&text, leash.engine) {
-            left_out += 1;
+        Ok(if !is_for(&text, leash.engine) {
+            None
         } else if let Some(why) = listed(&name, leash.engine) {
-            left_out += 1;
-            outcomes += &format!("run\t{name}\t{why}\n");
+            Some((false, format!("run\t{name}\t{why}\n")))
         } else {
-            let late = stop(leash, &file)?;
-            outcomes += &format!("run\t{name}\t{late:.1}\n");
-            stopped += 1;
-        }
-    }
-    let to = limits::fresh(leash.engine, true)?;
-    fs::write(&to, outcomes).with_context(|| format!("cannot write {}", to.display()))?;
+            let late = stop(leash, file)?;
+            Some((true, format!("run\t{name}\t{late:.1}\n")))
+        })
+    })?;
+    let tried = outcomes.iter().flatten();
+    let stopped = tried.clone().filter(|(stopped, _)| *stopped).count();
+    let left_out = outcomes.len() - stopped;
     println!("{stopped} hostile scripts were stopped; {left_out} were left out");
     ensure!(stopped > 0, "no hostile script was run");
-    Ok(())
+    Ok(tried.map(|(_, outcome)| outcome.as_str()).collect())
 }
 
 /// Returns how many milliseconds after its limit it was stopped.

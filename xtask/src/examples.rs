@@ -4,7 +4,7 @@
 //! - `memory`: `--memory 64M`, with a timeout as a second net.
 //! - `stuck`: inside one C function or system call, so it is the grace time that ends them.
 //!
-//! How late a runaway script was stopped is measured and shown, but decides nothing: the machine may be busy. It is the time of the
+//! How late a runaway script was stopped is measured and shown, but decides nothing: the machine is busy, with other scripts at least. It is the time of the
 //! whole process minus the limit minus that of a process with an empty script, so it contains the way to the end: closing the
 //! state, and its garbage.
 
@@ -20,6 +20,7 @@ use crate::cargo::{self, Leash};
 use crate::engine::Engine;
 use crate::evasion;
 use crate::interpreter::Interpreter;
+use crate::parallel;
 use crate::process::{self, Outcome};
 use crate::stats::{Spread, milliseconds};
 use crate::table;
@@ -45,10 +46,8 @@ pub struct Stopped {
 /// Runs all examples, and prints how late the runaway ones were stopped.
 pub fn check(leash: &Leash) -> Result<()> {
     let start = start_up(leash)?;
-    let stopped = runaway()?
-        .iter()
-        .map(|file| stop(leash, file, start))
-        .collect::<Result<Vec<_>>>()?;
+    let at_a_time = parallel::processors();
+    let stopped = parallel::each(&runaway()?, at_a_time, |file| stop(leash, file, start))?;
     let by_grace = stopped.iter().filter(|run| run.by_grace);
     let unexpected: Vec<&str> = by_grace.map(|run| run.name.as_str()).collect();
     let (number, unexpected) = (stopped.len(), unexpected.join(", "));
@@ -61,7 +60,7 @@ pub fn check(leash: &Leash) -> Result<()> {
     );
 
     let hungry = scripts("memory")?;
-    for file in &hungry {
+    parallel::each(&hungry, at_a_time, |file| {
         let limits = ["--memory", "64M", "--timeout", "20s"];
         let outcome = run(leash, &limits, file, Stdio::null())?;
         expect(file, &outcome, outcome.code == LIMIT, "exit code 124")?;
@@ -70,20 +69,20 @@ pub fn check(leash: &Leash) -> Result<()> {
             &outcome,
             says(&outcome, "memory"),
             "the word 'memory'",
-        )?;
-    }
+        )
+    })?;
     let stuck = scripts("stuck")?;
-    for file in &stuck {
+    parallel::each(&stuck, at_a_time, |file| {
         let limits = ["--timeout", "200ms", "--grace", "200ms"];
         let outcome = run(leash, &limits, file, Stdio::piped())?;
-        expect(file, &outcome, outcome.code == LIMIT, "exit code 124")?;
-    }
+        expect(file, &outcome, outcome.code == LIMIT, "exit code 124")
+    })?;
     println!(
         "{} scripts were stopped by the memory limit, {} that were stuck by a timeout",
         hungry.len(),
         stuck.len()
     );
-    evasion::check(leash)
+    evasion::check(leash, at_a_time).map(drop)
 }
 
 /// The runaway scripts.

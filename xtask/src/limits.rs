@@ -1,6 +1,6 @@
 //! `cargo xtask limits`: the hostile scripts of `tests/lua/evasion` in three ways, and what became of them in `docs/limits.md`.
 //!
-//! The runs are those of `cargo xtask test`: by `leash.call` and in a coroutine under `leash.watch` in a standard interpreter (`tests/lua/evasion.lua`, which
+//! The runs are those of `cargo xtask test`, but one at a time: by `leash.call` and in a coroutine under `leash.watch` in a standard interpreter (`tests/lua/evasion.lua`, which
 //! writes its outcomes into the file that [`OUTCOMES`] names), and by `leash run` ([`crate::evasion`]). Each line of such a file is a way, a script, and
 //! how many milliseconds after its limit it was stopped, or why not.
 //!
@@ -56,7 +56,7 @@ enum Outcome {
 type Outcomes = BTreeMap<String, BTreeMap<String, Outcome>>;
 
 /// Where the outcomes of an engine are; those of `leash run` are apart.
-pub fn file(engine: Engine, run: bool) -> PathBuf {
+fn file(engine: Engine, run: bool) -> PathBuf {
     let name = match run {
         true => format!("{engine}-run.tsv"),
         false => format!("{engine}.tsv"),
@@ -65,7 +65,7 @@ pub fn file(engine: Engine, run: bool) -> PathBuf {
 }
 
 /// An empty file for outcomes.
-pub fn fresh(engine: Engine, run: bool) -> Result<PathBuf> {
+fn fresh(engine: Engine, run: bool) -> Result<PathBuf> {
     let file = file(engine, run);
     let folder = file.parent().context("it has a folder")?;
     fs::create_dir_all(folder)
@@ -84,8 +84,11 @@ pub fn run(options: &Options) -> Result<()> {
                 "cargo xtask limits",
                 || {
                     let leash = cargo::leash(engine, Profile::Release)?;
-                    suites::evasion(&leash)?;
-                    evasion::check(&leash)
+                    suites::evasion(&leash, &fresh(engine, false)?)?;
+                    let outcomes = evasion::check(&leash, 1)?;
+                    let to = fresh(engine, true)?;
+                    fs::write(&to, outcomes)
+                        .with_context(|| format!("cannot write {}", to.display()))
                 },
             )?;
         }

@@ -23,6 +23,7 @@ mod lint;
 mod manifest;
 mod miri;
 mod modules;
+mod parallel;
 mod planted;
 mod process;
 mod rocks;

@@ -7,7 +7,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::ptr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -15,51 +14,76 @@ use anyhow::{Context, Result, ensure};
 use crate::cargo::{self, Leash};
 use crate::engine::Engine;
 use crate::interpreter::Interpreter;
-use crate::{ctrlc, limits, modules, process};
+use crate::{ctrlc, limits, modules, parallel, process};
 
 /// A suite takes a few seconds; one that hangs is to be told, not waited for.
 const PATIENCE: Duration = Duration::from_secs(180);
+
+/// The hostile scripts take as long as all other suites together: so they are run in so many parts.
+const PARTS: usize = 4;
+
+/// One of the runs.
+enum Job<'a> {
+    /// A script with its arguments.
+    Script(&'a Interpreter, PathBuf, Vec<String>),
+    /// [`crate::ctrlc`].
+    CtrlC(&'a Interpreter),
+}
 
 /// Builds the modules for the engine of `leash` and runs everything with them.
 pub fn check(leash: &Leash) -> Result<()> {
     let modules = modules::build(leash.engine)?;
     let threads = test_threads(leash)?;
-    limits::fresh(leash.engine, false)?;
     let mut interpreters = vec![Interpreter::reference(leash)?];
     if leash.engine == Engine::Luajit && Interpreter::stock(Engine::Luajit).is_some() {
         // Debian's LuaJIT is of 2022, the vendored one of 2026: what they do inside differs more than releases of Lua do.
         interpreters.push(Interpreter::plain(leash)?);
     }
+    let mut jobs = Vec::new();
     for interpreter in &interpreters {
-        for folder in ["tests/lua", "examples/mtint", "examples/corowatch"] {
-            for script in scripts(&cargo::root().join(folder))? {
-                let outcomes = ptr::eq(interpreter, &interpreters[0]);
-                let outcomes = outcomes.then(|| limits::file(leash.engine, false));
-                run(
-                    interpreter,
-                    &script,
-                    &modules,
-                    &threads,
-                    outcomes.as_deref(),
-                )?;
-            }
+        for part in 1..=PARTS {
+            let arguments = ["--part".to_owned(), part.to_string(), PARTS.to_string()];
+            jobs.push(Job::Script(interpreter, hostile(), arguments.into()));
         }
-        ctrlc::check(interpreter, &modules, &threads)?;
+        for folder in ["tests/lua", "examples/mtint", "examples/corowatch"] {
+            let mut scripts = scripts(&cargo::root().join(folder))?;
+            scripts.retain(|script| *script != hostile());
+            let job = |script| Job::Script(interpreter, script, Vec::new());
+            jobs.extend(scripts.into_iter().map(job));
+        }
+        jobs.push(Job::CtrlC(interpreter));
     }
+    parallel::each(&jobs, parallel::processors(), |job| match job {
+        Job::Script(interpreter, script, arguments) => {
+            run(interpreter, script, arguments, &modules, &threads, None)
+        }
+        Job::CtrlC(interpreter) => ctrlc::check(interpreter, &modules, &threads),
+    })?;
     if leash.engine == Engine::Lua51 {
         in_luajit(&modules)?;
     }
     Ok(())
 }
 
-/// The hostile scripts alone.
-pub fn evasion(leash: &Leash) -> Result<()> {
+/// The hostile scripts alone, one at a time. Their outcomes go to this file.
+pub fn evasion(leash: &Leash, outcomes: &Path) -> Result<()> {
     let modules = modules::build(leash.engine)?;
     let threads = test_threads(leash)?;
-    let outcomes = limits::fresh(leash.engine, false)?;
-    let script = cargo::root().join("tests/lua/evasion.lua");
     let interpreter = Interpreter::reference(leash)?;
-    run(&interpreter, &script, &modules, &threads, Some(&outcomes))
+    let script = hostile();
+    run(
+        &interpreter,
+        &script,
+        &[],
+        &modules,
+        &threads,
+        Some(outcomes),
+    )
+}
+
+/// The suite of hostile scripts.
+fn hostile() -> PathBuf {
+    cargo::root().join("tests/lua/evasion.lua")
 }
 
 /// LuaJIT can load a library for 5.1, whose API it has. It must be told off, not served.
@@ -125,6 +149,7 @@ fn scripts(folder: &Path) -> Result<Vec<PathBuf>> {
 fn run(
     interpreter: &Interpreter,
     script: &Path,
+    arguments: &[String],
     modules: &Path,
     threads: &Path,
     outcomes: Option<&Path>,
@@ -137,6 +162,7 @@ fn run(
     let show = |folder: &Path, rest: &str| format!("{}/{rest}", folder.display());
     command
         .arg(script)
+        .args(arguments)
         .current_dir(cargo::root())
         .env(
             "LUA_PATH",
@@ -160,12 +186,16 @@ fn run(
         text(&outcome.stderr)
     );
     let last = text(&outcome.stdout);
-    println!(
-        "{}: {}: {}",
-        interpreter.name,
-        script.file_name().unwrap_or_default().to_string_lossy(),
-        last.lines().last().unwrap_or("ended")
-    );
+    let mut shown = script
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
+    for argument in arguments {
+        shown = format!("{shown} {argument}");
+    }
+    let last = last.lines().last().unwrap_or("ended");
+    println!("{}: {shown}: {last}", interpreter.name);
     Ok(())
 }
 

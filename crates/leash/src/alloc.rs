@@ -11,7 +11,7 @@
 //! - **sees the state go**: the block that holds the main `lua_State` is freed last. From then on nothing may touch it, however it
 //!   was closed (a script can do that by `os.exit(true, true)`).
 //!
-//! What it costs: a call, three comparisons and an addition for each allocation.
+//! What it costs: a call, three comparisons and an addition for each allocation. The functions here are `extern "C"`, out of which no panic gets, so that the last call of each is a jump.
 
 use crate::memory::Answer;
 use crate::request::CHECK;
@@ -50,7 +50,12 @@ pub unsafe extern "C" fn allocate(
 /// The state has come to this thread.
 #[cold]
 #[inline(never)]
-unsafe fn serve_here(state: &State, block: *mut c_void, osize: usize, nsize: usize) -> *mut c_void {
+unsafe extern "C" fn serve_here(
+    state: &State,
+    block: *mut c_void,
+    osize: usize,
+    nsize: usize,
+) -> *mut c_void {
     state.follow_to_this_thread();
     // SAFETY: as `lua_Alloc`.
     unsafe { serve(state, block, osize, nsize) }
@@ -78,7 +83,7 @@ unsafe fn serve(state: &State, block: *mut c_void, osize: usize, nsize: usize) -
 
 // Not inlined, like all below: what is not in `serve` needs no registers to be saved there.
 #[inline(never)]
-unsafe fn create(state: &State, kind: usize, size: usize) -> *mut c_void {
+unsafe extern "C" fn create(state: &State, kind: usize, size: usize) -> *mut c_void {
     // SAFETY: passed on as it came.
     unsafe {
         if !state.memory.is_plenty(size) || may_be_coroutine(state, kind, size) {
@@ -102,7 +107,7 @@ pub fn is_ours(f: sys::lua_Alloc) -> bool {
 /// Whether this block may be a coroutine, or holds the main state, or is none.
 #[inline(always)]
 fn is_notable(state: &State, block: *mut c_void, size: usize) -> bool {
-    size == state.coroutine_size.get()
+    size == state.coroutine_size.get() && state.knows_coroutines()
         || (state.main.get() as usize).wrapping_sub(block as usize) < size
         || block.is_null()
 }
@@ -113,13 +118,13 @@ fn may_be_coroutine(state: &State, kind: usize, size: usize) -> bool {
     if sys::ALLOC_TELLS_TYPE {
         kind == sys::LUA_TTHREAD as usize
     } else {
-        size == state.coroutine_size.get() || state.learning.get()
+        sys::HOOK_PER_COROUTINE && size == state.coroutine_size.get() || state.learning.get()
     }
 }
 
 #[cold]
 #[inline(never)]
-unsafe fn create_notable(state: &State, kind: usize, size: usize) -> *mut c_void {
+unsafe extern "C" fn create_notable(state: &State, kind: usize, size: usize) -> *mut c_void {
     if !state.memory.is_plenty(size) && !admit(state, ptr::null(), size) {
         return ptr::null_mut();
     }
@@ -147,7 +152,7 @@ unsafe fn create_notable(state: &State, kind: usize, size: usize) -> *mut c_void
 
 #[cold]
 #[inline(never)]
-unsafe fn free_notable(state: &State, block: *mut c_void, size: usize) -> *mut c_void {
+unsafe extern "C" fn free_notable(state: &State, block: *mut c_void, size: usize) -> *mut c_void {
     if block.is_null() {
         return block; // 5.1 frees what it has not got, and says zero bytes; be sure
     }
@@ -168,12 +173,17 @@ unsafe fn free_notable(state: &State, block: *mut c_void, size: usize) -> *mut c
 }
 
 #[inline(never)]
-unsafe fn resize(state: &State, block: *mut c_void, osize: usize, nsize: usize) -> *mut c_void {
+unsafe extern "C" fn resize(
+    state: &State,
+    block: *mut c_void,
+    osize: usize,
+    nsize: usize,
+) -> *mut c_void {
     let growth = nsize.saturating_sub(osize);
     if growth != 0 && !state.memory.is_plenty(growth) && !admit(state, block, growth) {
         return ptr::null_mut();
     }
-    if osize == state.coroutine_size.get() {
+    if osize == state.coroutine_size.get() && state.knows_coroutines() {
         forget(state, block, osize);
     }
     // SAFETY: passed on as it came.

@@ -74,6 +74,9 @@ impl State {
             let scope = self
                 .scopes
                 .put(|| Scope::new(limits, l, suspends, glued, used));
+            if l != self.main.get() {
+                (*scope).frame = sys::frame(l, 0);
+            }
             (*scope).depth = depth;
             (*scope).note = note;
             (*scope).users = userhook::get(self, l);

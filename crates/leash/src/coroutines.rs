@@ -221,9 +221,15 @@ impl Coroutines {
         })
     }
 
+    /// Whether there are none.
+    #[inline(always)]
+    pub fn is_empty(&self) -> bool {
+        self.live.get() == 0
+    }
+
     /// Takes a coroutine out, if it is there.
     pub fn remove(&self, co: *mut lua_State) {
-        if self.live.get() == 0 {
+        if self.is_empty() {
             return;
         }
         self.changing(|| {

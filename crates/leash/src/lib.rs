@@ -38,6 +38,7 @@ mod lockfree;
 mod mainstate;
 mod memory;
 mod older;
+mod pcalls;
 #[cfg(feature = "luajit")]
 mod profile;
 mod raise;

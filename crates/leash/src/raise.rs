@@ -8,7 +8,7 @@
 
 use crate::state::State;
 use crate::sys::{self, lua_State};
-use crate::{hook, hookless, trace};
+use crate::{hook, hookless, pcalls, trace};
 
 /// What a stop looks like to a script that catches it: a light userdata of this address.
 static SENTINEL: u8 = 0;
@@ -54,6 +54,7 @@ pub unsafe fn throw_for(state: &State, l: *mut lua_State, dies: Option<*mut lua_
         }
         let pushed = dies.is_some_and(|co| state.push_doom(l, co)); // while hooks are still off
         hookless::before_an_error(state, l);
+        pcalls::pass(state, l);
         if pushed {
             sys::lua_error(l);
         }

@@ -23,7 +23,7 @@ use crate::sigint;
 use crate::state::State;
 use crate::sys::{self, lua_State};
 use std::cell::{Cell, RefCell};
-use std::ffi::c_int;
+use std::ffi::{c_int, c_void};
 use std::mem::MaybeUninit;
 use std::ptr;
 use std::time::Duration;
@@ -49,6 +49,8 @@ pub struct Scope {
     pub depth: usize,
     /// The coroutine that has made the call.
     pub l: *mut lua_State,
+    /// The function that has made the call, by [`sys::frame`]; null in the main state, where nobody asks.
+    pub frame: *mut c_void,
     /// It may yield inside the call.
     pub suspends: bool,
     /// See [`is_abandoned`](Scope::is_abandoned).
@@ -117,6 +119,7 @@ impl Scope {
             users: SavedHook::default(),
             depth: 0,
             l,
+            frame: ptr::null_mut(),
             suspends,
             can_vanish,
             started,

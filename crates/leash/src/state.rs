@@ -128,6 +128,9 @@ pub struct State {
     /// LuaJIT: the place of `prof_mode`, while it is ours to change ([`crate::guards`]); else null.
     #[cfg(feature = "luajit")]
     pub prof_mode: Cell<*mut std::ffi::c_int>,
+    /// LuaJIT: where the recording began that is under way.
+    #[cfg(feature = "luajit")]
+    pub recorded_from: Cell<std::ffi::c_int>,
     /// LuaJIT: we have turned the compiler off.
     pub interpreted: Cell<bool>,
     /// The coroutine from which the module was last entered ([`crate::Guest::attach`]).
@@ -213,6 +216,8 @@ impl State {
             jit: Cell::new(Jit::default()),
             #[cfg(feature = "luajit")]
             prof_mode: Cell::new(ptr::null_mut()),
+            #[cfg(feature = "luajit")]
+            recorded_from: Cell::new(0),
             interpreted: Cell::new(false),
             caller: Cell::new(main),
             stays_interpreted: Cell::new(false),
@@ -314,6 +319,13 @@ impl State {
     /// A coroutine has gone, or got a watch.
     pub fn forget_watched(&self) {
         self.last_watched.set((ptr::null_mut(), ptr::null()));
+    }
+
+    /// Whether a block that goes may be a coroutine of which something is known. LuaJIT: where none is watched, has an id or is in a call, there is none;
+    /// and tables of three or four fields are of the same size.
+    #[inline(always)]
+    pub fn knows_coroutines(&self) -> bool {
+        sys::HOOK_PER_COROUTINE || !self.coroutines.is_empty() || !self.wards.is_empty()
     }
 
     /// The entry of a coroutine; none if it is not in the set.

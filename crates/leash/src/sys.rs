@@ -329,6 +329,65 @@ pub unsafe fn pcall_across_yields<K: Continuation>(
     }
 }
 
+/// How much of a `CallInfo` may be read; 0: there is none that [`crate::pcalls`] needs.
+pub const CALL_INFO: usize = if cfg!(any(feature = "lua52", feature = "lua53")) {
+    72
+} else if cfg!(any(feature = "lua54", feature = "lua55")) {
+    64
+} else {
+    0
+};
+
+/// The function at `level` of those that are active in `l`: its `CallInfo` (the last field of `lua_Debug`, `i_ci`). Null: there is none, or the engine has no
+/// such thing.
+///
+/// # Safety
+/// `l` is a live coroutine on this thread.
+pub unsafe fn frame(l: *mut lua_State, level: c_int) -> *mut c_void {
+    // SAFETY: by the caller. `lua_Debug` is plain data, of which zero is a value; its last word is a pointer from 5.2 on.
+    unsafe {
+        let mut ar: lua_Debug = std::mem::zeroed();
+        if CALL_INFO == 0 || lua_getstack(l, level, &mut ar) == 0 {
+            return std::ptr::null_mut();
+        }
+        let end = (&raw mut ar).add(1).cast::<*mut c_void>();
+        end.sub(1).read()
+    }
+}
+
+/// `lua_pcallk` with a continuation that does nothing, the address of which is returned. (Where there is none: `lua_pcall`, and 0.)
+///
+/// # Safety
+/// As `lua_pcall`, without results.
+pub unsafe fn pcall_with_continuation(l: *mut lua_State, nargs: c_int) -> usize {
+    #[cfg(any(feature = "lua51", feature = "luajit"))]
+    // SAFETY: by the caller.
+    unsafe {
+        lua_pcall(l, nargs, 0, 0);
+        0
+    }
+    #[cfg(feature = "lua52")]
+    // SAFETY: by the caller.
+    unsafe {
+        unsafe extern "C-unwind" fn k(_: *mut lua_State) -> c_int {
+            0
+        }
+        let k: lua_CFunction = k;
+        lua_pcallk(l, nargs, 0, 0, 0, Some(k));
+        k as usize
+    }
+    #[cfg(any(feature = "lua53", feature = "lua54", feature = "lua55"))]
+    // SAFETY: by the caller.
+    unsafe {
+        unsafe extern "C-unwind" fn k(_: *mut lua_State, _: c_int, _: lua_KContext) -> c_int {
+            0
+        }
+        let k: lua_KFunction = k;
+        lua_pcallk(l, nargs, 0, 0, 0, Some(k));
+        k as usize
+    }
+}
+
 /// What `coroutine.wrap` does with a coroutine `co` that has ended with an error, before it raises that in `l`: from 5.4 on its variables are closed,
 /// and the error may become another one. The error is on top of the stack of `l`, and replaced.
 ///

@@ -74,7 +74,7 @@ fn active(state: &State) -> Vec<(usize, usize)> {
     look(state.main.get());
     if state.allocator_is_ours() {
         state.coroutines.for_each(|co, _| {
-            // SAFETY: as in `hook::deliver`.
+            // SAFETY: as in `hook::delivery`.
             if state.is_coroutine(co) && unsafe { sys::is_initialised(co) } {
                 look(co);
             }

@@ -331,6 +331,7 @@ pub(crate) unsafe fn attach_state(l: *mut lua_State) -> Result<Vm, AttachError> 
         not_send: PhantomData,
     };
     record.state.store(vm.state.as_ptr(), Ordering::Release);
+    crate::pcalls::learn();
     // SAFETY: by the caller; the state's record lies still in its box.
     let status = unsafe {
         vm.state().wrap_allocator();

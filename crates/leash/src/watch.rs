@@ -20,8 +20,11 @@
 
 mod asking;
 mod clock;
+mod ending;
+mod fate;
 mod frame;
 mod sampling;
+mod sight;
 mod times;
 mod ward;
 mod wards;

@@ -15,6 +15,8 @@ use std::time::Duration;
 #[derive(Default)]
 struct Host {
     bytes: Cell<usize>,
+    /// Blocks in use.
+    blocks: Cell<usize>,
     /// Blocks and growth that were asked for.
     asked: Cell<usize>,
     /// From which of them on there is no memory; and again from which on.
@@ -36,7 +38,9 @@ unsafe extern "C" fn allocate(
         let osize = if block.is_null() { 0 } else { osize };
         if nsize == 0 {
             libc::free(block);
-            host.bytes.set(host.bytes.get() - osize);
+            host.bytes.set(host.bytes.get().wrapping_sub(osize));
+            host.blocks
+                .set(host.blocks.get() - usize::from(!block.is_null()));
             return ptr::null_mut();
         }
         if nsize > osize {
@@ -52,7 +56,10 @@ unsafe extern "C" fn allocate(
         }
         let new = libc::realloc(block, nsize);
         if !new.is_null() {
-            host.bytes.set(host.bytes.get() + nsize - osize);
+            let bytes = host.bytes.get().wrapping_add(nsize);
+            host.bytes.set(bytes.wrapping_sub(osize));
+            host.blocks
+                .set(host.blocks.get() + usize::from(block.is_null()));
         }
         new
     }
@@ -127,7 +134,10 @@ fn attach_without_memory(
             let done = attached.is_ok() && enough;
             drop(attached);
             sys::lua_close(l);
-            assert_eq!(host.bytes.get(), 0, "a leak, after {n} blocks");
+            assert_eq!(host.blocks.get(), 0, "a leak, after {n} blocks");
+            // A closure of LuaJIT whose upvalues could not be made is freed by the size of one without (`func_newL` counts them at its end).
+            let exact = !cfg!(feature = "luajit");
+            assert!(!exact || host.bytes.get() == 0, "after {n} blocks");
             if done {
                 break;
             }
@@ -331,7 +341,14 @@ unsafe extern "C-unwind" fn raise(l: *mut sys::lua_State, _: *mut sys::lua_State
     }
 }
 
-/// All are late at the same moment, and one timer thread serves them.
+/// Lua's name for it is `rest`.
+unsafe extern "C-unwind" fn give_way(_: *mut sys::lua_State) -> std::ffi::c_int {
+    thread::yield_now();
+    0
+}
+
+/// All are late at the same moment, and one timer thread serves them. In their loops they give way to each other: thousands that do nothing but
+/// compute would wait for each other's time slices, for ten seconds.
 #[test]
 fn thousands_of_threads() {
     const THREADS: usize = 2000;
@@ -342,8 +359,15 @@ fn thousands_of_threads() {
             let small = thread::Builder::new().stack_size(512 << 10);
             let spawned = small.spawn_scoped(s, || {
                 let lua = Lua::new();
+                // SAFETY: a live state on its thread.
+                unsafe {
+                    sys::lua_pushcfunction(lua.l, give_way);
+                    sys::lua_setglobal(lua.l, c"rest".as_ptr());
+                }
                 start.wait();
-                let stop = lua.run("while true do end", &timeout(20)).unwrap_err();
+                let stop = lua
+                    .run("while true do rest() end", &timeout(20))
+                    .unwrap_err();
                 assert_eq!(stop.reason, Reason::Timeout);
                 let mut late = late.lock().unwrap();
                 *late = (*late).max(stop.elapsed);

@@ -416,3 +416,21 @@ fn many_close_methods_in_a_dead_coroutine() {
     let stop = lua().run(code, &timeout(100)).unwrap_err();
     assert!(stop.elapsed < ms(2000), "{:?}", stop.elapsed);
 }
+
+/// From 5.2 on, protected calls in a coroutine nest without end, for each error that is caught gives the C stack back; and each looks at all frames below
+/// when it catches the stop.
+#[test]
+fn a_tower_of_protected_calls_is_left_at_once() {
+    let lua = Lua::new();
+    for code in [
+        "local function f() repeat pcall(f) until false end coroutine.wrap(f)()",
+        "local function f() repeat xpcall(f, f) until false end coroutine.wrap(f)()",
+        "local function f() repeat pcall(pcall, f) until false end pcall(coroutine.wrap(f))",
+        "local function f() repeat pcall(f) until false end while true do pcall(coroutine.wrap(f)) end",
+    ] {
+        let stop = lua.run(code, &timeout(300)).unwrap_err();
+        assert_eq!(stop.reason, Reason::Timeout);
+        assert!(stop.elapsed < ms(4000), "{code}: {:?}", stop.elapsed);
+    }
+    lua.assert_healthy();
+}

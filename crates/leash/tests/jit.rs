@@ -7,7 +7,9 @@
 
 mod common;
 use common::{Lua, ms, timeout};
-use leash::{Guest, How, Jit, Limits, Reason, interrupt, sys};
+
+use leash::{Guest, How, Jit, Layout, Limits, Reason, interrupt, sys};
+use std::cell::Cell;
 use std::ffi::CString;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -229,7 +231,7 @@ fn a_detached_state_is_as_it_was() {
     }
 }
 
-fn hookmask(l: *mut sys::lua_State, vm: &leash::Layout) -> u8 {
+fn hookmask(l: *mut sys::lua_State, vm: &Layout) -> u8 {
     // SAFETY: found behind the main state, which `l` is.
     unsafe { l.cast::<u8>().add(vm.hookmask.unwrap()).read_volatile() }
 }
@@ -270,6 +272,49 @@ unsafe extern "C-unwind" fn fail(l: *mut sys::lua_State, _: *mut sys::lua_State)
     unsafe {
         sys::lua_pushstring(l, c"interrupted".as_ptr());
         sys::lua_error(l);
+    }
+}
+
+thread_local! {
+    /// Where `hookmask` is, of a state whose handler is `look`; its calls; and how many of them have found the bit.
+    static LOOK: Cell<(Option<Layout>, u32, u32)> = const { Cell::new((None, 0, 0)) };
+}
+
+unsafe extern "C-unwind" fn look(_: *mut sys::lua_State, who: *mut sys::lua_State) {
+    let (layout, calls, found) = LOOK.get();
+    let set = layout.is_some_and(|layout| hookmask(who, &layout) & 0x80 != 0);
+    LOOK.set((layout, calls + 1, found + u32::from(set)));
+}
+
+unsafe extern "C-unwind" fn interrupt_target(_: *mut sys::lua_State) -> std::ffi::c_int {
+    assert!(interrupt(TARGET_OF_LOOK.load(Ordering::Relaxed), How::Once));
+    0
+}
+
+static TARGET_OF_LOOK: AtomicU64 = AtomicU64::new(0);
+
+/// The hook takes the bit away before it does anything: LuaJIT must not see both, or it calls whoever owns the profiler.
+#[test]
+fn the_bit_is_gone_in_the_hook() {
+    // SAFETY: a state of our own, on this thread.
+    unsafe {
+        let l = sys::luaL_newstate();
+        let layout = leash::Vm::attach(l).unwrap().layout(); // and detached
+        sys::luaL_openlibs(l);
+        let guest = Guest::attach(l).unwrap();
+        guest.on_interrupt(look);
+        LOOK.set((Some(layout), 0, 0));
+        TARGET_OF_LOOK.store(guest.id(l).unwrap(), Ordering::Relaxed);
+        sys::lua_pushcfunction(l, interrupt_target);
+        sys::lua_setglobal(l, c"interrupt".as_ptr());
+        let code = c"for i = 1, 100 do interrupt() for i = 1, 1e4 do end end";
+        assert_eq!(sys::luaL_loadstring(l, code.as_ptr()), 0);
+        assert_eq!(sys::lua_pcall(l, 0, 0, 0), 0);
+        let (_, calls, found) = LOOK.get();
+        assert!(calls >= 50, "{calls} calls");
+        // One that is sent again just between the two sets it again.
+        assert!(found < calls / 2, "in {found} of {calls} calls");
+        sys::lua_close(l);
     }
 }
 
@@ -357,8 +402,10 @@ fn the_compiler_is_switched_off_while_it_records() {
     lua.ok("jit.opt.start('hotloop=2', 'hotexit=2')");
     // A C call in a loop is the end of a trace and the beginning of another.
     let body = "for i = 1, 8 do local x = os.time() x = os.clock() table.sort(t) end ".repeat(20);
+    // The plain `jit.on`: ours has the compiler switched off again at once.
     let code = format!(
-        "local code = [[local t = {{3, 1, 2}} {body}]] while true do jit.on() loadstring(code)() end"
+        "local _, on = debug.getupvalue(jit.on, 1) on = on or jit.on
+         local code = [[local t = {{3, 1, 2}} {body}]] while true do on() loadstring(code)() end"
     );
     for _ in 0..rounds() * 10 {
         let limits = Limits::new().instructions(30_000_000).timeout(ms(100));

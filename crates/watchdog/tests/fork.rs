@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{alarm, in_child, ms, threads, timer_threads, wait_for, wait_until, within};
+use common::{alarm, counting, in_child, ms, threads, timer_threads, wait_for, wait_until, within};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
@@ -14,18 +14,6 @@ use watchdog::{Alarm, Ticks, fork};
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(|e| e.into_inner())
-}
-
-fn counting() -> (Alarm, Arc<AtomicU32>) {
-    let calls = Arc::new(AtomicU32::new(0));
-    let a = alarm({
-        let calls = calls.clone();
-        move |_| {
-            calls.fetch_add(1, SeqCst);
-            Ticks::NEVER
-        }
-    });
-    (a, calls)
 }
 
 fn fires(a: &Alarm, calls: &AtomicU32) {

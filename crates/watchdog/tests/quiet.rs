@@ -4,10 +4,11 @@
 
 mod common;
 
-use common::{alarm, child_status, in_child, ms, read, status, timer_thread, wait_until, within};
+use common::{
+    alarm, child_status, counting, in_child, ms, read, status, timer_thread, wait_until, within,
+};
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -122,14 +123,7 @@ fn an_arming_loop_does_not_keep_the_timer_busy() {
             .parse()
             .unwrap()
     };
-    let calls = Arc::new(AtomicU32::new(0));
-    let a = alarm({
-        let calls = calls.clone();
-        move |_| {
-            calls.fetch_add(1, SeqCst);
-            Ticks::NEVER
-        }
-    });
+    let (a, calls) = counting();
     let (start, cpu_before) = (Instant::now(), cpu());
     while start.elapsed() < ms(400) {
         for _ in 0..100 {

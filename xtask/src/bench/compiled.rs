@@ -7,6 +7,9 @@
 //! run first allocates a string of another length. And the program without Leash is measured twice, as two variants: how far these
 //! two are apart is what chance does here, and nothing below that means anything.
 //!
+//! The machine has neighbours, and they make it slower by half for seconds or minutes. So a run is compared with that run without Leash that was made
+//! in the same round, a second before or after, and of these ratios the median is told.
+//!
 //! What could go wrong: a program that computes something else under Leash would be measured all the same. So what it writes
 //! is compared with what it writes without, byte by byte; and most check themselves as well.
 
@@ -25,7 +28,7 @@ use crate::stats::{Spread, geometric_mean};
 use crate::{cargo, corpus, process};
 
 /// Compiled code varies more from process to process than interpreted code: so many times the rounds.
-const MORE_OF_COMPILED: u32 = 2;
+const MORE_OF_COMPILED: u32 = 4;
 /// With the compiler off a program takes up to a hundred times as long, and the ratio need not be known so well.
 const MOST_INTERPRETED: usize = 2;
 
@@ -153,11 +156,11 @@ pub struct Times {
 }
 
 impl Times {
-    /// Ratios to the median of the plain runs; none if it was not measured.
+    /// Ratios to the plain runs of the same rounds; none if it was not measured.
     pub fn ratio(&self, variant: Variant) -> Option<Spread> {
-        let plain = Spread::of(self.of(Variant::Plain).iter().copied()).median;
-        let times = self.of(variant);
-        (!times.is_empty()).then(|| Spread::of(times.iter().map(|time| time / plain)))
+        let (times, plain) = (self.of(variant), self.of(Variant::Plain));
+        let pairs = times.iter().zip(plain);
+        (!times.is_empty()).then(|| Spread::of(pairs.map(|(time, plain)| time / plain)))
     }
 
     /// The times without Leash.
@@ -296,20 +299,23 @@ mod tests {
     }
 
     #[test]
-    fn ratios_are_to_the_median_of_the_plain_runs() {
+    fn ratios_are_to_the_plain_run_of_the_same_round() {
         let mut times = Times {
             name: "x",
             seconds: Default::default(),
         };
-        times.seconds[Variant::Plain as usize] = vec![1.0, 2.0, 9.0];
-        times.seconds[Variant::Call as usize] = vec![3.0, 2.0];
-        assert_eq!(times.ratio(Variant::Call).map(|s| s.median), Some(1.25));
-        assert_eq!(times.ratio(Variant::Attached), None);
+        times.seconds[Variant::Plain as usize] = vec![1.0, 2.0, 4.0];
+        times.seconds[Variant::Call as usize] = vec![3.0, 2.0, 5.0];
+        times.seconds[Variant::Interpreted as usize] = vec![2.0, 8.0];
+        let median = |variant| times.ratio(variant).map(|s| s.median);
+        assert_eq!(median(Variant::Call), Some(1.25));
+        assert_eq!(median(Variant::Interpreted), Some(3.0));
+        assert_eq!(median(Variant::Attached), None);
         let measured = Measured {
             engine: Engine::Luajit,
             programs: vec![times.clone(), times],
         };
-        assert_eq!(measured.mean(Variant::Interpreted), None);
+        assert_eq!(measured.mean(Variant::Attached), None);
         let mean = measured.mean(Variant::Call).expect("both have it");
         assert!((mean - 1.25).abs() < 1e-12);
     }

@@ -255,14 +255,15 @@ mod tests {
         for name in [WORKER, MEMORY, "hookwatch.lua", "guarded.lua"] {
             assert!(host::scripts().join(name).is_file(), "{name}");
         }
-        let worker = std::fs::read_to_string(host::scripts().join(WORKER)).expect("readable");
+        let read = |name| std::fs::read_to_string(host::scripts().join(name)).expect("readable");
+        let (worker, running) = (read(WORKER), read("running.lua"));
         for workload in &WORKLOADS {
-            let known = if workload.resumes {
-                format!("workload == \"{}\"", workload.name)
+            let (script, known) = if workload.resumes {
+                (&worker, format!("workload == \"{}\"", workload.name))
             } else {
-                format!("  {} = function", workload.name)
+                (&running, format!("  {} = function", workload.name))
             };
-            assert!(worker.contains(&known), "{known}");
+            assert!(script.contains(&known), "{known}");
         }
         for variant in [Variant::Plain, Variant::Watched, Variant::Hook] {
             let known = format!("\"{}\"", variant.name());

@@ -37,7 +37,7 @@ pub const BUGS: &[Bug] = &[
     Bug {
         name: "users-hook",
         what: "the user's hook is not put back",
-        file: "crates/leash/src/hook.rs",
+        file: "crates/leash/src/hook/placing.rs",
         find: "sys::set_hook(co, h.hook, h.mask, h.count);",
         replace: "sys::set_hook(co, None, 0, 0);",
         check: Check::Engine(Engine::Lua54, "limits", "the_users_hook_is_back"),
@@ -61,7 +61,7 @@ pub const BUGS: &[Bug] = &[
     Bug {
         name: "finalizers",
         what: "hooks are never switched on in finalizers",
-        file: "crates/leash/src/hook.rs",
+        file: "crates/leash/src/hook/placing.rs",
         find: "        if switch_on {\n            hookless::switch_on(state, co);",
         replace: "        if switch_on && state.closing.get() {\n            hookless::switch_on(state, co);",
         check: Check::Engine(Engine::Lua54, "stop", "hooks_off_does_not_help"),
@@ -101,7 +101,7 @@ pub const BUGS: &[Bug] = &[
     Bug {
         name: "resend",
         what: "a request is not sent again",
-        file: "crates/leash/src/record.rs",
+        file: "crates/leash/src/record/timer.rs",
         find: "self.tell_if_stuck(now, reason.unwrap_or(Reason::Memory));\n        now.after(pause).min(next)",
         replace: "self.tell_if_stuck(now, reason.unwrap_or(Reason::Memory));\n        let _ = pause;\n        next",
         check: Check::Engine(Engine::Lua54, "faults", "a_delivery_that_is_lost"),
@@ -141,10 +141,18 @@ pub const BUGS: &[Bug] = &[
     Bug {
         name: "resend-stepped",
         what: "a request is not sent again, and an instruction that overwrites what the handler has set loses it",
-        file: "crates/leash/src/record.rs",
+        file: "crates/leash/src/record/timer.rs",
         find: "self.tell_if_stuck(now, reason.unwrap_or(Reason::Memory));\n        now.after(pause).min(next)",
         replace: "self.tell_if_stuck(now, reason.unwrap_or(Reason::Memory));\n        let _ = pause;\n        next",
         check: Check::Step(Engine::Lua54, "sethook"),
+    },
+    Bug {
+        name: "tower",
+        what: "each protected call of a coroutine catches the stop",
+        file: "crates/leash/src/raise.rs",
+        find: "pcalls::pass(state, l);",
+        replace: "",
+        check: Check::Engine(Engine::Lua54, "hostile", "a_tower_of"),
     },
     Bug {
         name: "bit",
@@ -152,7 +160,7 @@ pub const BUGS: &[Bug] = &[
         file: "crates/leash/src/jit.rs",
         find: "unsafe { mask.write_volatile(was & !PROFILE) };",
         replace: "unsafe { mask.write_volatile(was) };",
-        check: Check::Engine(Engine::Luajit, "jit", "the_bit_does_not_stay"),
+        check: Check::Engine(Engine::Luajit, "jit", "the_bit_is_gone"),
     },
     Bug {
         name: "sweep",
@@ -181,7 +189,7 @@ pub const BUGS: &[Bug] = &[
     Bug {
         name: "trace",
         what: "LuaJIT: a traceback is taken of a stack that compiled code does not keep",
-        file: "crates/leash/src/hook.rs",
+        file: "crates/leash/src/hook/shortage.rs",
         find: "if cfg!(feature = \"luajit\") && !state.interpreted.get() {",
         replace: "if cfg!(feature = \"luajit\") && state.closing.get() {",
         check: Check::Engine(

@@ -92,16 +92,25 @@ fn trial(what: Trying) -> Option<bool> {
         in_new_state(|l, vm| {
             let guarded = vm.state().jit.get() == Jit::Guarded;
             let load = |code: &CStr| sys::luaL_loadstring(l, code.as_ptr()) == 0;
-            let mut good = false;
-            // On a busy machine the first may stop the loop before it is compiled.
-            for micros in [300, 3000, 30_000, 300_000] {
-                if good || !guarded || !load(&code) || !stopped(vm, l, micros) {
-                    break;
+            let try_it = || {
+                let mut good = false;
+                // On a busy machine the first may stop the loop before it is compiled.
+                for micros in [300, 3000, 30_000, 300_000] {
+                    if good || !guarded || !load(&code) || !stopped(vm, l, micros) {
+                        break;
+                    }
+                    good = load(question)
+                        && sys::lua_pcall(l, 0, 1, 0) == 0
+                        && sys::lua_toboolean(l, -1) != 0;
+                    sys::lua_settop(l, 0);
                 }
-                good = load(question)
-                    && sys::lua_pcall(l, 0, 1, 0) == 0
-                    && sys::lua_toboolean(l, -1) != 0;
-                sys::lua_settop(l, 0);
+                good
+            };
+            let mut good = try_it();
+            if what == Trying::Thin && good && guards::is_confirmed() {
+                // That was with a guard at the beginning; now where it belongs.
+                guards::learn(l);
+                good = load(c"jit.flush()") && sys::lua_pcall(l, 0, 0, 0) == 0 && try_it();
             }
             guarded.then_some(good)
         })

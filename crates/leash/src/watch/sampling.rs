@@ -1,7 +1,7 @@
 //! When the timer thread has somebody look which coroutines run.
 //!
 //! A coroutine that must yield in time may be resumed by whoever likes, and then nothing of ours runs at its resume. So the state's own
-//! thread is poked every [`PERIOD`] and looks ([`super::wards`]). It is poked only if it has used its processor since the last look:
+//! thread is poked every [`PERIOD`] and looks ([`super::sight`]). It is poked only if it has used its processor since the last look:
 //! a thread that sleeps in a system call is left alone, and one that has slept for a while is looked at less often.
 //!
 //! All words are Relaxed: each is a fact of its own, and a look that comes one period late is no harm.

@@ -6,6 +6,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 use watchdog::{Alarm, Ticks, Watch};
 
@@ -43,6 +44,19 @@ pub fn watch(act: impl Fn(Ticks) -> Ticks + Send + Sync + 'static) -> Arc<dyn Wa
 
 pub fn alarm(act: impl Fn(Ticks) -> Ticks + Send + Sync + 'static) -> Alarm {
     Alarm::new(watch(act)).expect("an alarm")
+}
+
+/// An alarm that counts its calls, and is not armed again by them.
+pub fn counting() -> (Alarm, Arc<AtomicU32>) {
+    let calls = Arc::new(AtomicU32::new(0));
+    let a = alarm({
+        let calls = calls.clone();
+        move |_| {
+            calls.fetch_add(1, SeqCst);
+            Ticks::NEVER
+        }
+    });
+    (a, calls)
 }
 
 /// Runs `f` in a child of fork() and returns its wait status: 0 if all went well, a signal if it had to be ended.

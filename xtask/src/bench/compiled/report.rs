@@ -44,7 +44,7 @@ fn compiled(jit: &Measured) -> String {
 ![Ratios of CPU time for each program in LuaJIT](benchmarks/compiled.svg)
 
 Debian's `luajit`, with the compiler on: CPU time of the work of a program inside `leash.call` with a timeout of an hour, as a ratio to the same
-without Leash. {runs} processes for each number, in turn; the median and, in brackets, the quartiles. *Again* is the plain program once
+without Leash in the same round. {runs} processes for each number, in turn; the median and, in brackets, the quartiles. *Again* is the plain program once
 more: what is not further from 1 than that is chance. (Which pieces LuaJIT compiles depends on addresses, so each process begins by
 allocating something else.) *Attached* is outside `leash.call`, with the module loaded: the guards in compiled code are there from then on. The last column is
 what one pays otherwise: no Leash, and `jit.off()`.

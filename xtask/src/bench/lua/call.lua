@@ -14,32 +14,7 @@ local limits = {
   all = { timeout = 3600, cpu = 3600, memory = 2 ^ 30 },
 }
 
-local function fib(n)
-  if n < 2 then return n end
-  return fib(n - 1) + fib(n - 2)
-end
-
-local running = {
-  loop = function(n)
-    local x = 0
-    for i = 1, n * 1000 do x = (x * 5 + i) % 1048573 end
-    return x
-  end,
-  tables = function(n)
-    local t, sum = {}, 0
-    for i = 1, 100 do t[i] = i end
-    for _ = 1, n * 10 do
-      for i = 1, 100 do
-        t[i] = t[i] + 1
-        sum = sum + t[i]
-      end
-    end
-    return sum
-  end,
-  calls = function(n)
-    for _ = 1, n do fib(10) end
-  end,
-}
+local running = require "running"
 
 local measured
 if workload == "empty" then
@@ -65,11 +40,4 @@ else
   end
 end
 
-local clock = require "clock"
-io.stdout:setvbuf("line")
-for line in io.lines() do
-  local n = assert(tonumber(line))
-  local start = clock()
-  measured(n)
-  print(("%.9f"):format(clock() - start))
-end
+require "answer" (measured)

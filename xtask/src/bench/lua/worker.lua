@@ -21,38 +21,8 @@ if variant ~= "plain" then
   wrap = function(f) return (module.wrapf or module.wrap)(f, KILL, WARN, cb) end
 end
 
-local function fib(n)
-  if n < 2 then return n end
-  return fib(n - 1) + fib(n - 2)
-end
-
 -- What runs inside a coroutine, n times.
-local running = {
-  loop = function(n)
-    local x = 0
-    for i = 1, n * 1000 do x = (x * 5 + i) % 1048573 end
-    return x
-  end,
-  tables = function(n)
-    local t, sum = {}, 0
-    for i = 1, 100 do t[i] = i end
-    for _ = 1, n * 10 do
-      for i = 1, 100 do
-        t[i] = t[i] + 1
-        sum = sum + t[i]
-      end
-    end
-    return sum
-  end,
-  calls = function(n)
-    for _ = 1, n do fib(10) end
-  end,
-  garbage = function(n)
-    local last
-    for i = 1, n * 30 do last = { i, tostring(i), last and last[1] } end
-    return last
-  end,
-}
+local running = require "running"
 
 local measured
 if running[workload] then
@@ -91,11 +61,4 @@ else
   error("no such workload: " .. tostring(workload))
 end
 
-local clock = require "clock"
-io.stdout:setvbuf("line")
-for line in io.lines() do
-  local n = assert(tonumber(line))
-  local start = clock()
-  measured(n)
-  print(("%.9f"):format(clock() - start))
-end
+require "answer" (measured)

@@ -1,0 +1,279 @@
+//! Delivery: how a request that is marked on a state's record gets our hook onto its coroutines.
+//!
+//! Nearly all of this runs in **signal context**: loads and stores, `gettid`, `lua_sethook`. No allocation, no lock, no panic, no
+//! thread-local. The signal interrupts the thread that runs the state at any instruction, also in the middle of Lua's own functions and of
+//! ours. What makes it safe to touch the state all the same:
+//!
+//! - it is this thread's: the record names its owner, and is asked again once the state can no longer be taken away ([`on_poke`]);
+//! - where other threads may run it too (a module's state), the code that is interrupted is found on this very stack ([`crate::home`]);
+//! - what is hooked is alive and set up: the set of coroutines leaves out those that Lua is still making, and is not read while it is
+//!   being changed.
+//!
+//! **A delivery may be lost**: Lua overwrites what `lua_sethook` has stored in a few places, and so may the script's own `debug.sethook`. So the
+//! timer thread asks again until the call that set the limit has control, and each time all is set anew. Asked in vain some times, the
+//! handler also switches hooks on where they are off ([`hookless`]).
+//!
+//! Whom a request is for decides who is hooked: a call whose limit is reached, all coroutines; an interrupt by an id, that coroutine; a watch, those
+//! that are being resumed. (LuaJIT: one hook for all; it looks who runs.)
+
+use super::placing::{OUR_COUNT, is_ours, set_on};
+use super::{is_interrupted, is_of};
+use crate::coroutines::{Entry, SavedHook};
+use crate::record::{RECORDS, RECOUNT_STEP, Record};
+use crate::request::{CHECK, RECOUNT, SAMPLE, SWEEP, TARGETS, WATCH};
+use crate::state::State;
+use crate::sys::{self, lua_State};
+use crate::{hookless, jit};
+use std::sync::atomic::Ordering;
+use watchdog::{Ticks, poke::Thread};
+
+/// Deliveries of the same stop, or looks at the count, after which hooks are switched on where they are off.
+const PATIENCE: u32 = 3;
+
+/// LuaJIT: how many instructions the hook stays for a call that has expired while it was suspended. Its coroutine may run for some instructions at a
+/// time only; whoever resumes it again and again does so within this many of his own.
+const LINGER: u32 = 200;
+
+/// More instructions than any interpreter runs in a microsecond.
+const UNSEEN_PER_US: i64 = 1000;
+
+/// The signal handler. **Signal context**: loads and stores, `gettid`, `lua_sethook`. No allocation, no lock, no panic, no
+/// thread-local.
+#[inline(never)] // compared by address: it must have one
+pub fn on_poke() {
+    let me = Thread::calling(); // once: ten thousand states may be late at the same time
+    #[cfg(feature = "luajit")]
+    jit::sampling::poked(me);
+    RECORDS.for_each_pending(|r: &'static Record| {
+        if r.request.flags() == 0 || !is_of(r, me) {
+            return;
+        }
+        // From here on the state stays on this thread (`home`), if it still is.
+        r.inspectors.enter();
+        if is_of(r, me) {
+            // SAFETY: an owner is stored only while the state is attached, and taken away before it goes, on that thread.
+            // This is that thread, so nothing but the code that this handler interrupts uses the state.
+            if let Some(state) = unsafe { r.state.load(Ordering::Acquire).as_ref() } {
+                // Where others run the state too, only what runs on this very stack is touched.
+                if !state.follows.get() || state.runs_here() {
+                    let start = Ticks::now();
+                    act(state, r.request.flags());
+                    r.walked(start, Ticks::now());
+                }
+            }
+        }
+        r.inspectors.leave();
+    });
+}
+
+/// Does what is asked for. **Signal context.**
+pub fn act(state: &State, flags: u64) {
+    if flags & RECOUNT != 0 {
+        recount(state);
+    }
+    if flags & SWEEP != 0 {
+        state.place.clear_pending();
+        state.record().request.answer(SWEEP);
+        jit::unmark(state); // what is asked for besides marks again, below
+        #[cfg(feature = "luajit")]
+        jit::take_sample(state);
+    }
+    if flags & SAMPLE != 0 {
+        state.place.clear_pending();
+        state.record().request.answer(SAMPLE);
+        state.sight();
+    }
+    if flags & TARGETS != 0 {
+        deliver_to_targets(state);
+    }
+    if flags & WATCH != 0 {
+        deliver_to_late(state);
+    }
+    let rest = flags & !(RECOUNT | SWEEP | TARGETS | WATCH | SAMPLE);
+    if rest == CHECK && !state.has_calls() {
+        // The timer thread has asked once more while the call came to its end: a hook would be seen by whoever asks for hooks now.
+        state.place.clear_pending();
+        state.record().request.answer(CHECK);
+        if state.record().request.flags() != 0 {
+            state.place.set_pending(); // asked for in between
+        }
+    } else if rest != 0 {
+        deliver(state);
+    }
+}
+
+/// Sets the hook on the coroutines whose watch is due. **Signal context**; owner thread.
+fn deliver_to_late(state: &State) {
+    let n = state.unanswered.get().saturating_add(1);
+    state.unanswered.set(n);
+    if state.is_ward_late() {
+        // SAFETY: `for_each_live` passes live, initialised coroutines of this state.
+        state.for_each_live(|co, entry| unsafe {
+            set_on(state, co, entry, sys::MASK_ALL, OUR_COUNT, n > PATIENCE);
+        });
+        return;
+    }
+    let late = |co: *mut lua_State, entry: &Entry| {
+        // SAFETY: a coroutine that is being resumed in a frame of ours is alive and initialised.
+        unsafe { set_on(state, co, entry, sys::MASK_ALL, OUR_COUNT, n > PATIENCE) };
+    };
+    if !sys::HOOK_PER_COROUTINE {
+        state.for_each_late(|_| late(state.main.get(), &state.main_entry));
+    } else if !state.coroutines.is_busy() {
+        state.for_each_late(|co| {
+            if let Some(entry) = state.coroutines.get(co) {
+                late(co, entry);
+            }
+        });
+    }
+}
+
+/// Sets the hook on the coroutines that were interrupted by their ids. **Signal context**; owner thread.
+///
+/// LuaJIT: all coroutines share one hook, so it is set only if one of them may be running; the hook looks which. One that is suspended
+/// is waited for: the timer thread goes on asking, and [`before_resume`] need not wait for that.
+fn deliver_to_targets(state: &State) {
+    if state.is_asked_for_more() {
+        // SAFETY: `for_each_live` passes live, initialised coroutines of this state.
+        state.for_each_live(|co, entry| unsafe {
+            set_on(state, co, entry, sys::MASK_ALL, OUR_COUNT, false);
+        });
+        return;
+    }
+    let mut waited_for = false;
+    state.for_each_live(|co, entry| {
+        if is_interrupted(entry) {
+            // SAFETY: `for_each_live` passes live, initialised coroutines of this state.
+            unsafe { set_on(state, co, entry, sys::MASK_ALL, OUR_COUNT, false) };
+            waited_for = !sys::HOOK_PER_COROUTINE;
+        }
+    });
+    if !sys::HOOK_PER_COROUTINE && !waited_for {
+        state.coroutines.for_each(|co, entry| {
+            waited_for |= is_interrupted(entry) && state.is_on_this_stack(co);
+        });
+        if waited_for {
+            hook_whoever_runs(state);
+        }
+    }
+}
+
+/// Sets the one hook that all coroutines share.
+fn hook_whoever_runs(state: &State) {
+    let main = state.main.get();
+    // SAFETY: the main state is live; this is its thread.
+    unsafe {
+        set_on(
+            state,
+            main,
+            &state.main_entry,
+            sys::MASK_ALL,
+            OUR_COUNT,
+            false,
+        )
+    };
+}
+
+/// LuaJIT: this coroutine is about to be resumed, and somebody has been interrupted. Perhaps it is this one.
+#[cold]
+pub fn before_resume(state: &State, co: *mut lua_State) {
+    if state.coroutines.get(co).is_some_and(is_interrupted) {
+        hook_whoever_runs(state);
+    }
+}
+
+/// Sets the hook on every coroutine of the state. **Signal context**; owner thread.
+fn deliver(state: &State) {
+    let main = state.main.get();
+    if main.is_null() {
+        return;
+    }
+    let n = state.unanswered.get().saturating_add(1);
+    state.unanswered.set(n);
+    state.hooked.set(true);
+    state.delivered.set(true);
+    let mask = sys::MASK_ALL;
+    let switch_on = n > PATIENCE;
+    if !sys::HOOK_PER_COROUTINE && state.dozing.get() {
+        state.lingers.set(LINGER);
+    }
+    // SAFETY: `for_each_live` passes live, initialised coroutines of this state.
+    state.for_each_live(|co, entry| unsafe {
+        set_on(state, co, entry, mask, 1, switch_on);
+    });
+    if !state.allocator_is_ours() && state.scope_state.get() != main {
+        // The host has changed the allocator: the set may hold dead coroutines. The scope's own is alive.
+        let none = Entry::default();
+        // SAFETY: the scope is open in it.
+        unsafe { set_on(state, state.scope_state.get(), &none, mask, 1, switch_on) };
+    }
+}
+
+/// Sees that the count hook is still on every coroutine. **Signal context**; owner thread.
+///
+/// `debug.sethook` removes it, and what runs until it is back is not counted. So each time that it has to be put back costs
+/// what the fastest machine could have run since the last look: a script gains nothing by removing it.
+fn recount(state: &State) {
+    state.place.clear_pending();
+    state.record().request.answer(RECOUNT);
+    state.sample();
+    if state.least_budget().is_none() || state.rehooking.get() {
+        return;
+    }
+    let (mask, step) = (sys::LUA_MASKCOUNT, state.count_step());
+    let now = Ticks::now();
+    let last = state.recounted.replace(now);
+    // Nothing has been counted for some time: perhaps it is a finalizer that runs, and they do so with hooks off.
+    let silent = state.uncounted.get().saturating_add(1);
+    state.uncounted.set(silent);
+    let mut missing = false;
+    jit::unmark(state);
+    state.for_each_live(|co, entry| {
+        // SAFETY: `for_each_live` passes live, initialised coroutines of this state.
+        unsafe {
+            if !is_ours(SavedHook::of(co)) {
+                // One that has never run, or is being made, has not removed anything.
+                missing |= state.layout.get().jump_of(co) != Some(0);
+                set_on(state, co, entry, mask, step, false);
+            }
+            if silent > PATIENCE {
+                hookless::switch_on(state, co);
+            }
+        }
+    });
+    jit::mark(state);
+    if missing {
+        let unseen = now.since(last).max(RECOUNT_STEP);
+        state.charge(
+            UNSEEN_PER_US * i64::try_from(unseen.as_micros()).unwrap_or(i64::MAX / UNSEEN_PER_US),
+        );
+        if state.least_budget().is_some_and(|left| left <= 0) {
+            state.ask_self(CHECK);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::guest::Guest;
+    use crate::request::BREAK;
+
+    /// As when the timer thread asks while the last call is being closed.
+    #[test]
+    fn a_check_without_a_call_sets_no_hook() {
+        // SAFETY: a new state, on this thread, closed at the end.
+        unsafe {
+            let l = sys::luaL_newstate();
+            Guest::attach(l).unwrap();
+            let state = crate::hook::state_of(l).unwrap();
+            let is_hooked = || is_ours(SavedHook::of(state.main.get()));
+            state.ask_self(CHECK);
+            assert!(!is_hooked());
+            assert_eq!(state.record().request.flags(), 0);
+            state.ask_self(BREAK); // this is for whatever runs
+            assert!(is_hooked());
+            sys::lua_close(l);
+        }
+    }
+}
