@@ -293,11 +293,9 @@ mod tests {
         let scopes = Scopes::default();
         // SAFETY: without `suspends` nobody looks at the coroutine; on 5.5 it is asked for its frames, so it is a real one.
         let l = unsafe { sys::luaL_newstate() };
-        // SAFETY: live, on this thread.
-        let put = || {
-            scopes
-                .put(|| unsafe { Scope::new(&Limits::new(), l, false, false, 0) })
-                .cast_const()
+        let put = || -> *const Scope {
+            // SAFETY: live, on this thread.
+            scopes.put(|| unsafe { Scope::new(&Limits::new(), l, false, false, 0) })
         };
         let first: Vec<_> = (0..100).map(|_| put()).collect();
         assert_eq!(scopes.in_use(), 100);
