@@ -47,8 +47,8 @@ impl State {
         self.add(scope);
         if outermost {
             self.pthread.set(thread_identity());
-            if self.follows.get() {
-                self.follow_to_this_thread();
+            if self.is_elsewhere() {
+                self.follow_to_this_thread(); // else it has: a guest does when its module is entered
             }
             record
                 .owner

@@ -30,6 +30,9 @@ use watchdog::{Ticks, cpu::ThreadClock};
 /// script that nests calls for ever would overflow the host's stack.
 const MOST_NESTED: usize = 190;
 
+/// [`Ticks::recent`] is a few milliseconds behind.
+const MOST_BEHIND: Duration = Duration::from_millis(100);
+
 /// How a call has ended.
 pub struct Ended {
     /// What stopped it, if anything.
@@ -59,28 +62,29 @@ impl State {
         if depth > MOST_NESTED {
             return Err(c"C stack overflow (too many nested calls with limits)");
         }
-        // SAFETY: by the caller.
-        let mut scope = unsafe { Scope::new(limits, l, suspends, glued, self.memory.used.get()) };
-        if l != self.main.get() {
-            // SAFETY: by the caller.
-            scope.frame = unsafe { sys::frame(l, 0) };
-        }
         // SAFETY: by the caller: `l` runs on this thread.
-        if scope.must_be_interpreted(self) && !unsafe { self.interpret_meanwhile(l) } {
+        if Scope::must_be_interpreted(limits, self) && !unsafe { self.interpret_meanwhile(l) } {
             return Err(
                 c"this call cannot be limited in a finalizer, where LuaJIT's compiler cannot be switched off",
             );
         }
-        scope.depth = depth;
-        scope.note = note;
-        // SAFETY: `l` runs on this thread.
-        scope.users = unsafe { userhook::get(self, l) };
-        scope.can_vanish &= self.entry(l).is_some();
-        let serial = self.serial.get() % c_int::MAX + 1;
-        self.serial.set(serial);
-        scope.serial = serial;
-        // SAFETY: stays in place until it is given back.
-        let scope = unsafe { &*self.scopes.put(scope) };
+        // SAFETY: `l` runs on this thread. The scope stays in place until it is given back.
+        let scope = unsafe {
+            let used = self.memory.used.get();
+            let scope = self
+                .scopes
+                .put(|| Scope::new(limits, l, suspends, glued, used));
+            if l != self.main.get() {
+                (*scope).frame = sys::frame(l, 0);
+            }
+            (*scope).depth = depth;
+            (*scope).note = note;
+            (*scope).users = userhook::get(self, l);
+            (*scope).can_vanish &= self.entry(l).is_some();
+            (*scope).serial = self.serial.get() % c_int::MAX + 1;
+            &*scope
+        };
+        self.serial.set(scope.serial);
         self.glue.is_getting_on();
         self.enter(scope);
         if limits.sigint {
@@ -106,8 +110,12 @@ impl State {
                 }
             });
         }
-        if scope.suspends && scope.deadline.get() <= Ticks::now() {
-            scope.hit(Reason::Timeout); // it may have been reached while it was suspended
+        // It may have been reached while it was suspended. The exact clock is read only near the deadline.
+        if scope.suspends
+            && scope.deadline.get() <= Ticks::recent().after(MOST_BEHIND)
+            && scope.deadline.get() <= Ticks::now()
+        {
+            scope.hit(Reason::Timeout);
         }
         let enclosing = self.leave(scope);
         if enclosing && self.record().request.flags() == 0 {

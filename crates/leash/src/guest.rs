@@ -36,10 +36,7 @@ impl Guest {
     /// library that holds this code is never unloaded.
     pub unsafe fn attach(l: *mut lua_State) -> Result<Guest, AttachError> {
         // SAFETY: by the caller.
-        if let Some(guest) = unsafe { Guest::of(l) } {
-            guest.state().caller.set(l);
-            guest.state().follows.set(true);
-            guest.state().follow_to_this_thread();
+        if let Some(guest) = unsafe { Guest::again(l) } {
             return Ok(guest);
         }
         // SAFETY: by the caller. From here on the state owns the record.
@@ -53,12 +50,29 @@ impl Guest {
             }
             let state = vm.into_state();
             let guest = Guest { state };
-            guest.state().caller.set(l);
             guest.state().belongs_to_lua.set(true);
-            guest.state().follows.set(true);
-            guest.state().follow_to_this_thread();
+            guest.comes_from(l);
             Ok(guest)
         }
+    }
+
+    /// [`attach`](Guest::attach) to a state that is attached; none if it is not.
+    ///
+    /// # Safety
+    /// As [`attach`](Guest::attach).
+    #[inline]
+    pub unsafe fn again(l: *mut lua_State) -> Option<Guest> {
+        // SAFETY: by the caller.
+        let guest = unsafe { Guest::of(l) }?;
+        guest.comes_from(l);
+        Some(guest)
+    }
+
+    /// `l` runs on this thread.
+    fn comes_from(&self, l: *mut lua_State) {
+        self.state().caller.set(l);
+        self.state().follows.set(true);
+        self.state().follow_to_this_thread();
     }
 
     /// The guest of an attached state, from any of its coroutines.

@@ -13,7 +13,7 @@ use std::time::Duration;
 /// let limits = leash::Limits::new().timeout(Duration::from_millis(500)).memory(64 << 20);
 /// assert_eq!(limits.to_string(), "timeout 500ms, memory 64 MiB");
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
     pub(crate) timeout: Option<Duration>,
     pub(crate) cpu: Option<Duration>,

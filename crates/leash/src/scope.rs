@@ -24,6 +24,7 @@ use crate::state::State;
 use crate::sys::{self, lua_State};
 use std::cell::{Cell, RefCell};
 use std::ffi::{c_int, c_void};
+use std::mem::MaybeUninit;
 use std::ptr;
 use std::time::Duration;
 use watchdog::{Ticks, cpu::ThreadClock};
@@ -81,10 +82,16 @@ pub struct Scope {
 }
 
 impl Scope {
+    /// LuaJIT: whether what runs under these limits must not be compiled: instructions are counted, or compiled code could not be stopped.
+    pub fn must_be_interpreted(limits: &Limits, state: &State) -> bool {
+        limits.instructions.is_some() || state.jit.get() == Jit::Interpreted
+    }
+
     /// Starts the clocks of `limits` for a call that `l` makes; `glued` if its boundary is Lua code ([`crate::glue`]).
     ///
     /// # Safety
     /// `l` is a live coroutine of the state, on this thread.
+    #[inline(always)] // it is written where it is to be, and not copied there
     pub unsafe fn new(
         limits: &Limits,
         l: *mut lua_State,
@@ -134,13 +141,8 @@ impl Scope {
             ),
             hit: Cell::new(None),
             found: Cell::new(!glued),
-            limits: limits.clone(),
+            limits: *limits,
         }
-    }
-
-    /// LuaJIT: whether what runs inside must not be compiled: instructions are counted, or compiled code could not be stopped.
-    pub fn must_be_interpreted(&self, state: &State) -> bool {
-        self.budget.get().is_some() || state.jit.get() == Jit::Interpreted
     }
 
     /// This scope has to end, for `reason`, unless another reason came first.
@@ -229,15 +231,22 @@ struct Places {
 }
 
 impl Scopes {
-    /// A place for a scope, until it is [given back](Scopes::give_back). If it wants Ctrl-C, that is [ours](sigint::open) in between.
-    pub fn put(&self, scope: Scope) -> *const Scope {
+    /// A place for a scope that `make` makes, until it is [given back](Scopes::give_back). If it wants Ctrl-C, that is [ours](sigint::open) in between.
+    #[inline(always)]
+    pub fn put(&self, make: impl FnOnce() -> Scope) -> *mut Scope {
+        let place = self.place();
+        // SAFETY: a place that nobody looks at. What was there owns nothing.
+        unsafe { place.write(make()) };
+        place
+    }
+
+    /// A place that is free.
+    fn place(&self) -> *mut Scope {
         let mut places = self.0.borrow_mut();
         if let Some(place) = places.free.pop() {
-            // SAFETY: allocated below; it has been given back, so nobody looks at it. What was there owns nothing.
-            unsafe { place.write(scope) };
             return place;
         }
-        let place = Box::into_raw(Box::new(scope));
+        let place = Box::into_raw(Box::<Scope>::new_uninit()).cast();
         places.all.push(place);
         let room = places.all.len() - places.free.len();
         places.free.reserve(room); // giving back never allocates
@@ -264,8 +273,8 @@ impl Scopes {
 impl Drop for Scopes {
     fn drop(&mut self) {
         for place in self.0.get_mut().all.drain(..) {
-            // SAFETY: from `Box::into_raw`, once.
-            drop(unsafe { Box::from_raw(place) });
+            // SAFETY: from `Box::into_raw`, once. A scope owns nothing, so it does not matter whether there is one.
+            drop(unsafe { Box::from_raw(place.cast::<MaybeUninit<Scope>>()) });
         }
     }
 }
@@ -279,8 +288,10 @@ mod tests {
         let scopes = Scopes::default();
         // SAFETY: without `suspends` nobody looks at the coroutine; on 5.5 it is asked for its frames, so it is a real one.
         let l = unsafe { sys::luaL_newstate() };
-        // SAFETY: live, on this thread.
-        let put = || scopes.put(unsafe { Scope::new(&Limits::new(), l, false, false, 0) });
+        let put = || -> *const Scope {
+            // SAFETY: live, on this thread.
+            scopes.put(|| unsafe { Scope::new(&Limits::new(), l, false, false, 0) })
+        };
         let first: Vec<_> = (0..100).map(|_| put()).collect();
         assert_eq!(scopes.in_use(), 100);
         for &scope in &first {

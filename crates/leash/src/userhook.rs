@@ -12,11 +12,20 @@ use crate::sys::{self, lua_State};
 ///
 /// # Safety
 /// `co` is a live, initialised coroutine of this state, on its thread.
+#[inline(always)]
 pub unsafe fn get(state: &State, co: *mut lua_State) -> SavedHook {
     // SAFETY: by the caller.
-    if unsafe { sys::lua_gethook(co) }.is_none() {
-        return SavedHook::default();
+    unsafe {
+        match sys::lua_gethook(co) {
+            None => SavedHook::default(),
+            Some(_) => get_behind(state, co),
+        }
     }
+}
+
+/// The same; there is a hook.
+#[cold]
+unsafe fn get_behind(state: &State, co: *mut lua_State) -> SavedHook {
     // SAFETY: by the caller. A signal between these loads would mix two hooks: the function is the first and the last of them.
     let now = unsafe { SavedHook::of(co) };
     // SAFETY: as above.

@@ -201,7 +201,7 @@ impl Vm {
         // SAFETY: no scope is open.
         let scope = unsafe { Scope::new(limits, main, false, false, state.memory.used.get()) };
         state.closing.set(true);
-        if scope.must_be_interpreted(state) {
+        if Scope::must_be_interpreted(limits, state) {
             // SAFETY: by the caller. It is not in a finalizer.
             unsafe { state.interpret_meanwhile(main) };
         }

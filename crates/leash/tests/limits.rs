@@ -278,7 +278,7 @@ thread_local! {
 unsafe extern "C-unwind" fn nested(l: *mut sys::lua_State) -> c_int {
     let mut enclosing = false;
     {
-        let limits = NESTED.with_borrow(|n| n.0.clone());
+        let limits = NESTED.with_borrow(|n| n.0);
         // SAFETY: `VM` is set while the test runs; the function is at index 1.
         let r = unsafe {
             sys::lua_settop(l, 1);
@@ -419,7 +419,7 @@ fn the_first_limit_that_is_reached_is_the_one_reported() {
         .instructions(u64::MAX);
     let stop = stopped(lua.run("local t = {} while true do t[#t + 1] = {} end", &all));
     assert_eq!(stop.reason, Reason::Memory);
-    let stop = stopped(lua.run("while true do end", &all.clone().cpu(ms(20))));
+    let stop = stopped(lua.run("while true do end", &all.cpu(ms(20))));
     assert_eq!(stop.reason, Reason::Cpu);
     let stop = stopped(lua.run("while true do end", &all.timeout(ms(20))));
     assert_eq!(stop.reason, Reason::Timeout);

@@ -332,9 +332,7 @@ fn a_finalizer_that_catches_does_not_get_past_the_memory_limit() {
     let stop = lua.run(code, &limits).unwrap_err();
     assert_eq!(stop.reason, Reason::Timeout);
     let code = "local t = {} for i = 1, 1e7 do t[i] = {} end";
-    let stop = lua
-        .run(code, &limits.clone().timeout(ms(60_000)))
-        .unwrap_err();
+    let stop = lua.run(code, &limits.timeout(ms(60_000))).unwrap_err();
     assert_eq!(stop.reason, Reason::Memory);
     lua.assert_healthy();
 }

@@ -61,9 +61,7 @@ pub unsafe fn attached(l: *mut lua_State) -> Option<Guest> {
     // The usual way, without room for a message: it is on that of every `leash.call`.
     // SAFETY: by the caller; the library is never unloaded.
     unsafe {
-        if Guest::of(l).is_some()
-            && let Ok(guest) = Guest::attach(l)
-        {
+        if let Some(guest) = Guest::again(l) {
             guest.on_interrupt(handlers::interrupted);
             return Some(guest);
         }

@@ -18,25 +18,26 @@ use std::time::Duration;
 pub unsafe fn check(l: *mut lua_State, index: c_int) -> Limits {
     // SAFETY: by the caller.
     unsafe {
-        match read(l, index) {
-            Ok(limits) => limits,
-            Err(why) => refuse(l, index, why),
+        let mut limits = Limits::new();
+        if let Err(why) = read(l, &mut limits, index) {
+            refuse(l, index, why);
         }
+        limits
     }
 }
 
-/// The same; none for what are no limits. The stack is as before.
+/// Adds the limits at `index` to `limits`. False for what are no limits. The stack is as before.
 ///
 /// # Safety
 /// As [`check`], but raises nothing of its own.
 #[cfg(feature = "luajit")]
-pub unsafe fn get(l: *mut lua_State, index: c_int) -> Option<Limits> {
+pub unsafe fn get(l: *mut lua_State, limits: &mut Limits, index: c_int) -> bool {
     // SAFETY: by the caller.
     unsafe {
         let top = sys::lua_gettop(l);
-        let limits = read(l, index).ok();
+        let are_limits = read(l, limits, index).is_ok();
         sys::lua_settop(l, top);
-        limits
+        are_limits
     }
 }
 
@@ -53,12 +54,12 @@ unsafe fn refuse(l: *mut lua_State, index: c_int, why: Refused) -> ! {
 
 /// # Safety
 /// As [`check`]. Where something is refused, values are left on the stack.
-unsafe fn read(l: *mut lua_State, index: c_int) -> Result<Limits, Refused> {
+unsafe fn read(l: *mut lua_State, limits: &mut Limits, index: c_int) -> Result<(), Refused> {
     // SAFETY: by the caller.
     unsafe {
         match sys::lua_type(l, index) {
-            sys::LUA_TNUMBER => with(l, Limits::new(), b"timeout\0", index),
-            sys::LUA_TTABLE => table(l, index),
+            sys::LUA_TNUMBER => add(l, limits, b"timeout\0", index),
+            sys::LUA_TTABLE => table(l, limits, index),
             kind => Err(no_limits(l, kind)),
         }
     }
@@ -66,17 +67,16 @@ unsafe fn read(l: *mut lua_State, index: c_int) -> Result<Limits, Refused> {
 
 /// # Safety
 /// As [`read`].
-unsafe fn table(l: *mut lua_State, index: c_int) -> Result<Limits, Refused> {
-    let mut limits = Limits::new();
+unsafe fn table(l: *mut lua_State, limits: &mut Limits, index: c_int) -> Result<(), Refused> {
     // SAFETY: by the caller.
     unsafe {
         sys::lua_pushnil(l);
         while sys::lua_next(l, index) != 0 {
-            limits = with(l, limits, key(l)?, -1)?;
+            add(l, limits, key(l)?, -1)?;
             sys::lua_settop(l, -2);
         }
     }
-    Ok(limits)
+    Ok(())
 }
 
 /// The key of a traversal, with the zero that follows it; its value is on top of the stack.
@@ -238,39 +238,42 @@ unsafe fn text<'a>(l: *mut lua_State, index: c_int) -> &'a [u8] {
     }
 }
 
-/// `limits`, and the one called `key`, whose value is at `value`.
+/// Adds the limit called `key`, whose value is at `value`.
 ///
 /// # Safety
 /// As [`read`]; `key` ends with a zero, and is not collected meanwhile.
-unsafe fn with(
+unsafe fn add(
     l: *mut lua_State,
-    limits: Limits,
+    limits: &mut Limits,
     key: &[u8],
     value: c_int,
-) -> Result<Limits, Refused> {
+) -> Result<(), Refused> {
     // SAFETY: by the caller.
     unsafe {
-        Ok(match key {
-            b"timeout\0" => match seconds(number(l, key, value)?) {
-                Some(t) => limits.timeout(t),
-                None => limits,
-            },
-            b"cpu\0" => match seconds(number(l, key, value)?) {
-                Some(t) => limits.cpu(t),
-                None => limits,
-            },
-            b"instructions\0" => match whole(l, key, value)? {
-                Some(n) => limits.instructions(n),
-                None => limits,
-            },
+        match key {
+            b"timeout\0" => {
+                if let Some(t) = seconds(number(l, key, value)?) {
+                    *limits = limits.timeout(t);
+                }
+            }
+            b"cpu\0" => {
+                if let Some(t) = seconds(number(l, key, value)?) {
+                    *limits = limits.cpu(t);
+                }
+            }
+            b"instructions\0" => {
+                if let Some(n) = whole(l, key, value)? {
+                    *limits = limits.instructions(n);
+                }
+            }
             // With the function that goes with it: see `push_on_warn`.
             b"warn\0" => {
                 let after = seconds(number(l, key, value)?);
-                limits.warn(after.unwrap_or(Duration::MAX), 0)
+                *limits = limits.warn(after.unwrap_or(Duration::MAX), 0);
             }
             b"sigint\0" => match sys::lua_type(l, value) {
-                sys::LUA_TBOOLEAN if sys::lua_toboolean(l, value) != 0 => limits.sigint(),
-                sys::LUA_TBOOLEAN => limits,
+                sys::LUA_TBOOLEAN if sys::lua_toboolean(l, value) != 0 => *limits = limits.sigint(),
+                sys::LUA_TBOOLEAN => {}
                 kind => {
                     let why = c"sigint: boolean expected, got %s";
                     let kind = sys::lua_typename(l, kind);
@@ -279,22 +282,23 @@ unsafe fn with(
             },
             b"on_warn\0" => {
                 callable(l, value)?;
-                match limits.warns() {
-                    true => limits,
-                    false => limits.warn(Duration::MAX, 0),
+                if !limits.warns() {
+                    *limits = limits.warn(Duration::MAX, 0);
                 }
             }
-            b"memory\0" => match whole(l, key, value)?.map(usize::try_from) {
-                Some(Ok(n)) => limits.memory(n),
-                _ => limits,
-            },
+            b"memory\0" => {
+                if let Some(Ok(n)) = whole(l, key, value)?.map(usize::try_from) {
+                    *limits = limits.memory(n);
+                }
+            }
             _ => {
                 let name = key.as_ptr().cast::<c_char>();
                 let why = sys::lua_pushfstring(l, c"unknown limit '%s'".as_ptr(), name);
                 return Err(Refused(why));
             }
-        })
+        }
     }
+    Ok(())
 }
 
 /// None: too long to be reached.

@@ -36,6 +36,21 @@ impl Ticks {
         Ticks(os::now())
     }
 
+    /// The present as of the last tick of the kernel: behind [`now`](Ticks::now) by up to ten milliseconds, never ahead of it. About 4 ns.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use watchdog::Ticks;
+    ///
+    /// let before = Ticks::now();
+    /// let recent = Ticks::recent();
+    /// assert!(recent <= Ticks::now());
+    /// assert!(recent.after(Duration::from_millis(100)) >= before);
+    /// ```
+    pub fn recent() -> Ticks {
+        Ticks(os::recent())
+    }
+
     /// That many nanoseconds after the clock's zero; `u64::MAX` is [`Ticks::NEVER`].
     pub const fn from_nanos(nanos: u64) -> Ticks {
         Ticks(nanos)

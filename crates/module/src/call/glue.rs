@@ -6,6 +6,7 @@
 use super::{across, entered, push_closure, push_hook, stopped};
 use crate::attach::{attached, guest};
 use crate::limits;
+use leash::Limits;
 use leash::sys::{self, lua_State};
 use std::ffi::c_int;
 
@@ -34,9 +35,10 @@ pub unsafe fn push(l: *mut lua_State) {
 unsafe extern "C-unwind" fn begin(l: *mut lua_State) -> c_int {
     // SAFETY: a C function called by Lua, with the stack it is promised.
     unsafe {
-        let Some(limits) = limits::get(l, 1).filter(|limits| !limits.warns()) else {
+        let mut limits = Limits::new();
+        if !limits::get(l, &mut limits, 1) || limits.warns() {
             return 0;
-        };
+        }
         let nothing = sys::lua_type(l, 2) == sys::LUA_TNIL;
         let Some(guest) = attached(l).filter(|_| !nothing) else {
             return 0;

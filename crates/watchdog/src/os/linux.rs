@@ -50,6 +50,10 @@ pub(crate) fn now() -> u64 {
     clock(libc::CLOCK_MONOTONIC).unwrap_or_default()
 }
 
+pub(crate) fn recent() -> u64 {
+    clock(libc::CLOCK_MONOTONIC_COARSE).unwrap_or_else(now)
+}
+
 /// Reads a clock in nanoseconds; `None` if there is no such clock.
 fn clock(id: libc::clockid_t) -> Option<u64> {
     let mut time = libc::timespec {

@@ -5,6 +5,7 @@
 //! | function | promise |
 //! |---|---|
 //! | `now` | nanoseconds of a monotonic clock; async-signal-safe |
+//! | `recent` | the same clock, perhaps some milliseconds behind, if that is faster; else `now` |
 //! | `wait(word, expected, until)` | sleeps while `word` is `expected`, at most until then; may return early |
 //! | `wake(word)` | wakes the thread that sleeps on `word`; async-signal-safe, keeps errno |
 //! | `spawn_timer(run)` | a detached thread that never runs the host's asynchronous signal handlers; takes no lock of Rust's |
