@@ -9,7 +9,8 @@
 //! then look at the flags, and arm for now if there are any. All four are sequentially consistent, so either the owner sees the
 //! flag or the asker's arming comes last.
 //!
-//! **Growing pauses**: 0.2 ms after the first delivery, doubled up to 10 ms. A delivery costs the guarded thread about 2 us.
+//! **Growing pauses**: 0.2 ms after the first delivery, doubled up to 10 ms. A delivery costs the guarded thread about 2 us. They begin anew, and shorter, where each of many
+//! finalizers needs one ([`Record::again_soon`]).
 
 use crate::Reason;
 use crate::home::Inspectors;
@@ -481,6 +482,13 @@ impl Record {
             crate::jit::reclaim();
         }
         (FIRST_PAUSE * 2u32.saturating_pow(n.min(16))).min(LONGEST_PAUSE)
+    }
+
+    /// What has just been ended was a finalizer or a hook of the script, in which no hook runs. The next may be as endless, and needs a delivery of its own:
+    /// so that comes soon, however long the pauses are by now. Owner thread.
+    pub fn again_soon(&self) {
+        self.sends.store(0, Ordering::Relaxed);
+        self.arm(Ticks::now().after(FIRST_PAUSE / 4));
     }
 
     /// How long the request has been waiting for its answer.
