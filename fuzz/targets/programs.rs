@@ -122,6 +122,15 @@ const PRELUDE: &CStr = c"
         getmetatable(p).__gc = f
         return p
     end
+    if jit then -- collections in finalizers in collections: LuaJIT does not limit the depth of C calls, and runs over the end of the stack, without Leash, too
+        local plain, inside = collectgarbage, false
+        function collectgarbage(...)
+            if inside then return end
+            inside = true
+            pcall(plain, ...)
+            inside = false
+        end
+    end
     n, t, f = 0, {}, function() n = 5 end";
 
 const HEALTH: &str = "
