@@ -21,7 +21,7 @@ const TESTS: [(&str, &str); 2] = [
     ("watchdog: slots, slab, list", "-p watchdog --test parts"),
     (
         "leash: the set of coroutines, the slab, the request",
-        "-p lua-leash --no-default-features --features ENGINE,vendored --lib -- coroutines lockfree",
+        "-p lua-leash --no-default-features --features ENGINE,vendored --lib -- coroutines:: lockfree::",
     ),
 ];
 

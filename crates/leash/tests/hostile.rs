@@ -434,3 +434,25 @@ fn a_tower_of_protected_calls_is_left_at_once() {
     }
     lua.assert_healthy();
 }
+
+/// Each of them runs with hooks off, so each needs a delivery of its own; which came after 10 ms, where many had been needed before.
+#[test]
+fn thousands_of_endless_finalizers() {
+    let lua = Lua::new();
+    // On 5.1 each costs 4 ms all the same (`hookless.rs`: its list of calls is made to overflow).
+    let many = if cfg!(feature = "lua51") { 300 } else { 3000 };
+    lua.ok(&format!("many = {many}"));
+    let code = "local function endless() while true do end end
+        local mt, kept = {__gc = endless}, {}
+        for i = 1, many do
+            if newproxy then kept[i] = newproxy(true) getmetatable(kept[i]).__gc = endless else kept[i] = setmetatable({}, mt) end
+        end
+        kept = nil
+        collectgarbage()";
+    let stop = lua.run(code, &timeout(100)).unwrap_err();
+    // On 5.1 the error of the first ends the collection, and the others are left for the end of the state.
+    let start = Instant::now();
+    lua.close(&timeout(100));
+    assert!(stop.elapsed < ms(5000), "{:?}", stop.elapsed);
+    assert!(start.elapsed() < ms(5000), "{:?}", start.elapsed());
+}

@@ -8,7 +8,8 @@
 //!
 //! **Growing pauses**: 0.2 ms after the first delivery, doubled up to 10 ms. A delivery costs the guarded thread about 2 us. What cannot
 //! be answered soon, since its coroutine is suspended or its state idle, is asked for ten times a second after a while; and a thread that
-//! walks through very many coroutines at each delivery has four times as long for itself in between.
+//! walks through very many coroutines at each delivery has four times as long for itself in between. The pauses begin anew, and shorter, where each of many finalizers
+//! needs a delivery ([`Record::again_soon`]).
 
 use super::Record;
 use crate::Reason;
@@ -264,6 +265,13 @@ impl Record {
             crate::jit::reclaim();
         }
         (FIRST_PAUSE * 2u32.saturating_pow(n.min(16))).min(LONGEST_PAUSE)
+    }
+
+    /// What has just been ended was a finalizer or a hook of the script, in which no hook runs. The next may be as endless, and needs a delivery of its own:
+    /// so that comes soon, however long the pauses are by now. Owner thread.
+    pub fn again_soon(&self) {
+        self.sends.store(0, Ordering::Relaxed);
+        self.arm(Ticks::now().after(FIRST_PAUSE / 4));
     }
 
     /// How long the request has been waiting for its answer.
