@@ -187,7 +187,7 @@ unsafe fn go_on(state: &State, l: *mut lua_State) {
             if SavedHook::of(l).mask != sys::LUA_MASKCALL {
                 set_to_wait(state, state.main.get(), &state.main_entry);
             }
-        } else if state.lingers.get() != 0 {
+        } else if state.lingers.get() != 0 && state.has_calls() {
             state.lingers.set(state.lingers.get() - 1);
         } else {
             take_off(state, l, hooked_at(state, l).1);
