@@ -257,11 +257,17 @@ pub fn in_finalizer(state: &State) -> bool {
 /// Whether a finalizer may be running, in `l`, which runs our hook, or in a coroutine that waits for it: hooks are off in whatever runs one. (So they are in
 /// one that runs a hook of the script.)
 pub fn may_be_finalizing(state: &State, l: *mut lua_State) -> bool {
-    let mut finalizes = in_finalizer(state) || state.hookless.is_any();
+    // In `l` itself they would be off, had they not been switched on.
+    let mut finalizes = in_finalizer(state) || state.hookless.knows(l);
     state.for_each_live(|co, _| {
         // SAFETY: a live coroutine, on this thread.
-        let allows = unsafe { allowhook(state, co).map(|place| place.read_volatile()) };
-        finalizes |= co != l && allows == Some(0);
+        let (allows, jump) = unsafe {
+            let place = allowhook(state, co);
+            let allows = place.map(|place| place.read_volatile());
+            (allows, state.layout.get().jump_of(co))
+        };
+        // In one that a hook has ended, they have stayed off.
+        finalizes |= co != l && allows == Some(0) && jump != Some(0);
     });
     finalizes
 }

@@ -179,12 +179,12 @@ pub const BUGS: &[Bug] = &[
         check: Check::Engine(Engine::Luajit, "jit", "every_loop_is_stopped_by_a_deadline"),
     },
     Bug {
-        name: "recorder",
-        what: "LuaJIT: compiled code is thrown away while a recording is being given up",
-        file: "crates/leash/src/compiler.rs",
-        find: "crate::recorder::settle(self, l);",
-        replace: "",
-        check: Check::Engine(Engine::Luajit, "jit", "the_compiler_is_switched_off"),
+        name: "closing",
+        what: "LuaJIT: no guard before the instruction that closes a loop",
+        file: "crates/leash/src/guards/closing.rs",
+        find: "behind => behind > 0,",
+        replace: "_ => false,",
+        check: Check::Engine(Engine::Luajit, "jit_guards", "each_trace_has_one_guard"),
     },
     Bug {
         name: "trace",

@@ -31,6 +31,9 @@ pub unsafe fn collect(state: &State, l: *mut lua_State) {
         }
     }
     state.memory.collect_later();
+    if !state.is_stopping_anything() {
+        hookless::forget(state); // finalizers may have been found with hooks off, and are over
+    }
 }
 
 /// Notes where the code is at which memory ran out: an uncaught memory error leaves no other trace.

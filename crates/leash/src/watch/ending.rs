@@ -84,7 +84,7 @@ impl State {
         }
     }
 
-    fn is_stopping_anything(&self) -> bool {
+    pub fn is_stopping_anything(&self) -> bool {
         self.is_ending_one() || self.is_stopping()
     }
 
