@@ -229,6 +229,21 @@ impl State {
         outermost.inspect(|s| s.hit(reason)).is_some()
     }
 
+    /// Whether a check may find anything: in doubt, yes. **Signal context**: nothing but reads. (The deadline of a call that is asleep is among what is published, and
+    /// what is noted late is asked for again.)
+    pub fn may_be_due(&self) -> bool {
+        let r = self.record();
+        self.has_calls()
+            && (r.deadline.load(Ordering::Relaxed) <= Ticks::now().as_nanos()
+                || r.cpu_until.load(Ordering::Relaxed) != u64::MAX
+                || r.counting.load(Ordering::Relaxed)
+                || r.sampling.load(Ordering::Relaxed)
+                || r.sigint.load(Ordering::Relaxed)
+                || self.dozing.get()
+                || self.memory.wants_collection()
+                || self.is_stopping())
+    }
+
     /// What has to end now, if anything: the outermost scope that is due.
     pub fn verdict(&self) -> Option<Reason> {
         self.refresh();
