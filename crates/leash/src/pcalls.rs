@@ -36,7 +36,8 @@ struct Places {
     catchers: [usize; 2],
 }
 
-static PLACES: OnceLock<Places> = OnceLock::new();
+/// None: they were not found.
+static PLACES: OnceLock<Option<Places>> = OnceLock::new();
 
 /// Lets no `pcall` and no `xpcall` of the script catch the error that is about to be raised in `l`.
 ///
@@ -44,7 +45,7 @@ static PLACES: OnceLock<Places> = OnceLock::new();
 /// `l` runs on this thread, in our hook or a C function of ours, and the error that follows ends everything in it up to the innermost call with limits, or the
 /// whole coroutine.
 pub unsafe fn pass(state: &State, l: *mut lua_State) {
-    let Some(places) = PLACES.get() else {
+    let Some(Some(places)) = PLACES.get() else {
         return;
     };
     if l == state.main.get() || state.entry(l).is_none() {
@@ -96,12 +97,13 @@ pub fn learn() {
         }
         let mut samples = Samples::default();
         let status = sys::protected(l, sample, (&raw mut samples).cast());
-        let found = (status == sys::LUA_OK).then(|| samples.places()).flatten();
+        // Not for want of memory: another attach may have more luck.
+        let found = (status == sys::LUA_OK).then(|| samples.places());
         sys::lua_close(l);
         found
     };
-    if let Some(places) = found {
-        let _ = PLACES.set(places); // another thread has found the same
+    if let Some(found) = found {
+        let _ = PLACES.set(found); // another thread has found the same
     }
 }
 

@@ -7,7 +7,6 @@
 
 mod common;
 use common::{Lua, ms, timeout};
-
 use leash::{Guest, How, Jit, Layout, Limits, Reason, interrupt, sys};
 use std::cell::Cell;
 use std::ffi::CString;
@@ -293,15 +292,24 @@ unsafe extern "C-unwind" fn interrupt_target(_: *mut sys::lua_State) -> std::ffi
 
 static TARGET_OF_LOOK: AtomicU64 = AtomicU64::new(0);
 
-/// The hook takes the bit away before it does anything: LuaJIT must not see both, or it calls whoever owns the profiler.
-#[test]
-fn the_bit_is_gone_in_the_hook() {
+/// A new state with the libraries, guarded from inside, and where things are in it.
+fn guest() -> (*mut sys::lua_State, Layout, Guest) {
     // SAFETY: a state of our own, on this thread.
     unsafe {
         let l = sys::luaL_newstate();
         let layout = leash::Vm::attach(l).unwrap().layout(); // and detached
         sys::luaL_openlibs(l);
         let guest = Guest::attach(l).unwrap();
+        (l, layout, guest)
+    }
+}
+
+/// The hook takes the bit away before it does anything: LuaJIT must not see both, or it calls whoever owns the profiler.
+#[test]
+fn the_bit_is_gone_in_the_hook() {
+    // SAFETY: a state of our own, on this thread.
+    unsafe {
+        let (l, layout, guest) = guest();
         guest.on_interrupt(look);
         LOOK.set((Some(layout), 0, 0));
         TARGET_OF_LOOK.store(guest.id(l).unwrap(), Ordering::Relaxed);
@@ -323,10 +331,7 @@ fn the_bit_is_gone_in_the_hook() {
 fn the_bit_does_not_stay() {
     // SAFETY: a state of our own, on this thread.
     unsafe {
-        let l = sys::luaL_newstate();
-        let layout = leash::Vm::attach(l).unwrap().layout(); // and detached
-        sys::luaL_openlibs(l);
-        let guest = Guest::attach(l).unwrap();
+        let (l, layout, guest) = guest();
         guest.on_interrupt(fail);
         TARGET.store(guest.id(l).unwrap(), Ordering::Relaxed);
         sys::lua_pushcfunction(l, interrupted);

@@ -12,6 +12,11 @@ use std::ffi::{CStr, c_int, c_void};
 
 /// Memory is about to run out ([`crate::memory`]). The one exception to the rule that the hook allocates nothing: finalizers may, and a stop
 /// reaches them as it does elsewhere. Not while one runs: programs need not be ready for another one in its midst.
+///
+/// **longjmp**: a finalizer may raise.
+///
+/// # Safety
+/// `l` runs our hook, and nothing in the callers' frames owns anything.
 #[cold]
 pub unsafe fn collect(state: &State, l: *mut lua_State) {
     let before = state.memory.used.get();

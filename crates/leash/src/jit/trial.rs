@@ -2,7 +2,7 @@
 //!
 //! The first attach of a process stops an endless compiled loop in a state of its own, first with one guard for each trace
 //! ([`crate::guards`]), and if that does not work or cannot be confirmed, with guards on each line. If neither does, code runs interpreted
-//! from then on ([`Jit::Interpreted`]). It takes about half a millisecond.
+//! from then on ([`Jit::Interpreted`]). It takes about a millisecond.
 
 use super::Jit;
 use crate::guards;
