@@ -8,14 +8,17 @@
 use std::env;
 use std::ffi::OsString;
 use std::fs;
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use crate::engine::Engine;
+use crate::process;
 
 /// The root of the repository.
 pub fn root() -> &'static Path {
@@ -35,9 +38,41 @@ fn command(arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs cargo; its output is the reader's.
+/// Nothing that cargo does here takes as long on two processors; what hangs is to be told, not waited for.
+const PATIENCE: Duration = Duration::from_secs(1500);
+
+/// Runs cargo. At a terminal its output is the reader's, as it comes. Elsewhere, where a log is read only after something went wrong and may be cut, it is shown
+/// after a failure, and otherwise summed up in a line.
 pub fn run(arguments: &[&str]) -> Result<()> {
-    run_in(arguments, &[])
+    if std::io::stdout().is_terminal() {
+        return run_in(arguments, &[]);
+    }
+    let line = format!("cargo {}", arguments.join(" "));
+    let mut command = command_in(arguments, &[]);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let outcome = process::run(&mut command, PATIENCE)?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let stdout = text(&outcome.stdout);
+    ensure!(
+        outcome.code == 0,
+        "`{line}` failed ({})\n{stdout}{}",
+        outcome.code,
+        text(&outcome.stderr)
+    );
+    match passed(&stdout) {
+        0 => println!("{line}"),
+        tests => println!("{line}: {tests} tests passed"),
+    }
+    Ok(())
+}
+
+/// How many tests have passed, by the last lines of test programs.
+fn passed(stdout: &str) -> u32 {
+    stdout
+        .lines()
+        .filter_map(|line| line.strip_prefix("test result: ok. "))
+        .filter_map(|rest| rest.split_once(" passed")?.0.parse::<u32>().ok())
+        .sum()
 }
 
 /// The command, where `+TOOLCHAIN` as the first argument is another toolchain's cargo: only the one that rustup has put on the path knows what
@@ -59,7 +94,7 @@ fn command_in(arguments: &[&str], environment: &[(&str, String)]) -> Command {
     command
 }
 
-/// The same with an environment.
+/// The same with an environment; the output is always the reader's.
 pub fn run_in(arguments: &[&str], environment: &[(&str, String)]) -> Result<()> {
     let line = format!("cargo {}", arguments.join(" "));
     println!("{line}");
@@ -169,6 +204,13 @@ mod tests {
     #[test]
     fn the_root_is_the_repository() {
         assert!(root().join("crates/leash/Cargo.toml").is_file());
+    }
+
+    #[test]
+    fn passed_tests_are_summed_up() {
+        let stdout = "running 2 tests\n..\ntest result: ok. 2 passed; 0 failed; 0 ignored\n\n\
+            test result: ok. 40 passed; 0 failed\ntest result: FAILED. 7 passed; 1 failed\n";
+        assert_eq!(passed(stdout), 42);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use std::mem::MaybeUninit;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -89,20 +90,23 @@ pub fn run(command: &mut Command, patience: Duration) -> Result<Outcome> {
         .spawn()
         .with_context(|| format!("cannot start: {shown}"))?;
     let _open = child.stdin.take();
-    let stdout = read(child.stdout.take());
-    let stderr = read(child.stderr.take());
+    let stdout = Reader::start(child.stdout.take());
+    let stderr = Reader::start(child.stderr.take());
     let in_time = wait_for_end(&child, patience)?;
     let wall = started.elapsed();
     let (code, cpu) = reap(&child)?;
+    // Not waiting for the pipes: what it has started may still hold them.
     ensure!(
         in_time,
-        "it did not end within {} s, and was killed: {shown}",
-        patience.as_secs_f64()
+        "it did not end within {} s, and was killed: {shown}\n{}{}",
+        patience.as_secs_f64(),
+        stdout.so_far(),
+        stderr.so_far()
     );
     Ok(Outcome {
         code,
-        stdout: stdout.join().expect("the reader does not panic")?,
-        stderr: stderr.join().expect("the reader does not panic")?,
+        stdout: stdout.all()?,
+        stderr: stderr.all()?,
         wall,
         cpu,
     })
@@ -120,15 +124,42 @@ pub fn show(command: &Command) -> String {
     }
 }
 
-fn read<R: Read + Send + 'static>(pipe: Option<R>) -> thread::JoinHandle<Result<Vec<u8>>> {
-    thread::spawn(move || {
-        let mut bytes = Vec::new();
-        if let Some(mut pipe) = pipe {
-            pipe.read_to_end(&mut bytes)
-                .context("cannot read what the program writes")?;
-        }
-        Ok(bytes)
-    })
+/// Reads a pipe on a thread of its own.
+struct Reader {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    thread: thread::JoinHandle<Result<()>>,
+}
+
+impl Reader {
+    fn start<R: Read + Send + 'static>(pipe: Option<R>) -> Reader {
+        let bytes = Arc::new(Mutex::new(Vec::new()));
+        let into = Arc::clone(&bytes);
+        let thread = thread::spawn(move || {
+            let Some(mut pipe) = pipe else {
+                return Ok(());
+            };
+            let mut block = [0; 1 << 16];
+            loop {
+                let n = match pipe.read(&mut block) {
+                    Ok(0) => return Ok(()),
+                    Ok(n) => n,
+                    Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
+                    Err(e) => return Err(e).context("cannot read what the program writes"),
+                };
+                into.lock().expect("no panic").extend(&block[..n]);
+            }
+        });
+        Reader { bytes, thread }
+    }
+
+    fn so_far(&self) -> String {
+        String::from_utf8_lossy(&self.bytes.lock().expect("no panic")).into_owned()
+    }
+
+    fn all(self) -> Result<Vec<u8>> {
+        self.thread.join().expect("the reader does not panic")?;
+        Ok(std::mem::take(&mut self.bytes.lock().expect("no panic")))
+    }
 }
 
 /// Waits for the end and leaves the dead process in place. Whether it ended by itself.
@@ -229,13 +260,12 @@ mod tests {
     }
 
     #[test]
-    fn patience_ends() {
-        let mut command = sh("exec sleep 60");
-        let error = run(&mut command, Duration::from_millis(50)).expect_err("it is killed");
-        assert!(
-            error.to_string().contains("did not end within 0.05 s"),
-            "{error}"
-        );
+    fn patience_ends_and_what_was_said_is_told() {
+        let mut command = sh("echo here it hangs; exec sleep 60");
+        let error = run(&mut command, Duration::from_millis(300)).expect_err("it is killed");
+        let error = error.to_string();
+        assert!(error.contains("did not end within 0.3 s"), "{error}");
+        assert!(error.contains("here it hangs"), "{error}");
     }
 
     #[test]
