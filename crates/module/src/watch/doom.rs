@@ -123,12 +123,16 @@ unsafe fn may_have_handler(l: *mut lua_State) -> bool {
     // SAFETY: in a hook, with three free slots; `ar` is filled before it is read. Pushing functions allocates nothing.
     unsafe {
         let mut ar = std::mem::zeroed();
+        // First of all: each look walks from the top to its level, and a tower of protected calls asks here once for each of them.
+        if sys::lua_getstack(l, DEEPEST, &mut ar) != 0 {
+            return true;
+        }
         let mut found = false;
         let mut level = 0;
         sys::lua_rawgetp(l, sys::LUA_REGISTRYINDEX, key(&XPCALL));
         while !found && sys::lua_getstack(l, level, &mut ar) != 0 {
             sys::lua_getinfo(l, c"f".as_ptr(), &mut ar);
-            found = level == DEEPEST || sys::lua_rawequal(l, -1, -2) != 0;
+            found = sys::lua_rawequal(l, -1, -2) != 0;
             sys::lua_settop(l, -2);
             level += 1;
         }
