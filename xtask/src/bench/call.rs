@@ -8,7 +8,7 @@ use super::host::{Host, Worker, turns};
 use super::native::Native;
 use super::report::Section;
 use super::rows::{Mark, Row, Rows};
-use super::svg::{BLUE, INK, ORANGE};
+use super::svg::{BLUE, ORANGE};
 use crate::engine::Engine;
 use crate::stats::Spread;
 use crate::table;
@@ -196,24 +196,43 @@ fn running(costs: &[Cost]) -> String {
     table::markdown(&head("workload", costs), &rows)
 }
 
+/// A row for each engine, a mark for each set of limits.
 fn chart(costs: &[Cost]) -> String {
-    let colors = [INK, BLUE, ORANGE, INK, INK];
-    let rows = (1..VARIANTS.len()).map(|index| {
-        let marks = costs.iter().map(|cost| {
+    let mark = [
+        None,
+        Some(Mark::Dot(BLUE)),
+        Some(Mark::Ring(BLUE)),
+        Some(Mark::Ring(ORANGE)),
+        None, // hardly more than the one before
+    ];
+    let rows = costs.iter().map(|cost| {
+        let marks = mark.iter().enumerate().filter_map(|(index, mark)| {
             let nanos = cost.more(index).median;
-            let words = format!("{}: {nanos:.0} ns", cost.name);
-            (Mark::Dot(colors[index]), nanos, words)
+            let words = format!("{}, {}: {nanos:.0} ns", cost.name, VARIANTS[index].1);
+            mark.map(|mark| (mark, nanos, words))
         });
+        let timeout = cost.more(1);
         Row {
-            name: VARIANTS[index].1.to_owned(),
+            name: cost.name.clone(),
             marks: marks.collect(),
-            ..Row::default()
+            bar: Some((BLUE, timeout.lower, timeout.upper)),
+            words: format!("{:.0} ns", timeout.median),
         }
     });
     Rows {
         title: "What a call with limits costs",
-        heading: "Nanoseconds that leash.call of an empty function takes more than pcall, by its limits (logarithmic)",
-        legend: vec![(Mark::Dot(BLUE), "each mark is an engine")],
+        heading: "Nanoseconds that leash.call of an empty function takes more than pcall (logarithmic)",
+        legend: vec![
+            (
+                Mark::Dot(BLUE),
+                "with a timeout (the number on the right; the bar is half of the turns)",
+            ),
+            (Mark::Ring(BLUE), "with a timeout and a memory limit"),
+            (
+                Mark::Ring(ORANGE),
+                "with a timeout and a limit on CPU time, whose clock is a system call",
+            ),
+        ],
         ticks: &[50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0],
         logarithmic: true,
         goals: &[(150.0, "goal for timeout alone: 150")],
@@ -270,6 +289,6 @@ mod tests {
         ] {
             assert!(section.text.contains(part), "{part}:\n{}", section.text);
         }
-        assert!(section.charts[0].1.contains("lua54: 1170 ns"));
+        assert!(section.charts[0].1.contains("lua54, timeout, cpu: 1170 ns"));
     }
 }

@@ -6,6 +6,8 @@ use std::fmt::Write;
 pub const INK: &str = "#7d8590";
 /// What the chart is about.
 pub const BLUE: &str = "#3b82f6";
+/// Another kind of what the chart is about.
+pub const TEAL: &str = "#0d9488";
 /// What it is compared with, and goals.
 pub const ORANGE: &str = "#d97706";
 

@@ -2,7 +2,8 @@
 
 use super::{Cost, Memory, Ratios, WORKLOADS};
 use crate::bench::report::Section;
-use crate::bench::svg::{BLUE, INK, ORANGE, Picture, Side};
+use crate::bench::rows::{Mark, Row, Rows};
+use crate::bench::svg::{BLUE, ORANGE, TEAL};
 use crate::stats::Spread;
 use crate::table;
 
@@ -103,60 +104,44 @@ fn memory(costs: &[Cost]) -> String {
     table::markdown(&head, &rows)
 }
 
-const ROW: f64 = 30.0;
-const TOP: f64 = 84.0;
-const LEFT: f64 = 100.0;
-const RIGHT: f64 = 770.0;
-const WIDTH: f64 = 800.0;
-/// The ratios at the edges.
-const FROM: f64 = 0.9;
-const TO: f64 = 32.0;
-const THIN: &str = r#"stroke-opacity="0.35""#;
-const DASHED: &str = r#"stroke-dasharray="5 4" stroke-width="1.5""#;
-
-/// Where a ratio is.
-fn x(ratio: f64) -> f64 {
-    let part = (ratio.clamp(FROM, TO) / FROM).ln() / (TO / FROM).ln();
-    LEFT + part * (RIGHT - LEFT)
-}
-
 /// A row for each workload: a dot for each engine, and a ring for the hook there.
 fn chart(costs: &[Cost]) -> String {
-    let bottom = TOP + ROW * WORKLOADS.len() as f64;
-    let mut picture = Picture::new(WIDTH, bottom + 48.0);
-    picture.text(
-        (LEFT, 22.0),
-        Side::Right,
-        INK,
-        "CPU time under a watch, as a ratio to the same code without one (logarithmic; each mark is an engine)",
-    );
-    picture.dot((LEFT, 42.0), BLUE, "");
-    picture.text((LEFT + 10.0, 46.0), Side::Right, INK, "corowatch");
-    picture.ring((LEFT, 62.0), ORANGE, "");
-    let words = "a count hook in plain Lua that reads the clock every 10000 instructions";
-    picture.text((LEFT + 10.0, 66.0), Side::Right, INK, words);
-    for label in ["1", "2", "4", "8", "16", "32"] {
-        let ratio: f64 = label.parse().expect("it is a number");
-        picture.line((x(ratio), TOP), (x(ratio), bottom), INK, THIN);
-        picture.text((x(ratio), bottom + 18.0), Side::Middle, INK, label);
-    }
-    let goal = x(1.15);
-    picture.line((goal, TOP - 4.0), (goal, bottom), ORANGE, DASHED);
-    picture.text((goal, bottom + 38.0), Side::Middle, ORANGE, "1.15");
-    for (index, workload) in WORKLOADS.iter().enumerate() {
-        let y = TOP + ROW * (index as f64 + 0.5);
-        picture.text((LEFT - 20.0, y + 4.0), Side::Left, INK, workload.name);
-        for cost in costs {
-            let words = |spread: &Spread| format!("{}: {:.3}", cost.name, spread.median);
-            if let Some(spread) = cost.ratios[index].hook() {
-                picture.ring((x(spread.median), y), ORANGE, &words(&spread));
-            }
-            if let Some(spread) = cost.ratios[index].watched() {
-                picture.dot((x(spread.median), y), BLUE, &words(&spread));
-            }
+    let is_luajit = |cost: &Cost| cost.name.starts_with("luajit");
+    let rows = WORKLOADS.iter().enumerate().map(|(index, workload)| {
+        let words = |cost: &Cost, spread: &Spread| format!("{}: {:.3}", cost.name, spread.median);
+        let rings = costs.iter().filter_map(|cost| {
+            let spread = cost.ratios[index].hook()?;
+            let mark = Mark::Ring(ORANGE);
+            Some((mark, spread.median, words(cost, &spread)))
+        });
+        let dots = costs.iter().filter_map(|cost| {
+            let spread = cost.ratios[index].watched()?;
+            let mark = Mark::Dot(if is_luajit(cost) { TEAL } else { BLUE });
+            Some((mark, spread.median, words(cost, &spread)))
+        });
+        Row {
+            name: workload.name.to_owned(),
+            marks: rings.chain(dots).collect(),
+            ..Row::default()
         }
+    });
+    Rows {
+        title: "What a watched coroutine costs",
+        heading: "CPU time in a watched coroutine, as a ratio to the same without a watch (logarithmic; 1 is the same)",
+        legend: vec![
+            (Mark::Dot(BLUE), "corowatch of Leash, Lua 5.1 to 5.5: a mark for each"),
+            (Mark::Dot(TEAL), "the same on LuaJIT, compiled, and with -joff"),
+            (
+                Mark::Ring(ORANGE),
+                "a watcher in plain Lua: a count hook that reads the clock (LuaJIT: compiler off)",
+            ),
+        ],
+        ticks: &[0.9, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0],
+        logarithmic: true,
+        goals: &[(1.15, "goal: 1.15")],
+        rows: rows.collect(),
     }
-    picture.finish("What a watched coroutine costs")
+    .draw()
 }
 
 #[cfg(test)]
@@ -194,11 +179,5 @@ mod tests {
             assert!(chart.contains(&format!(">{}<", workload.name)));
         }
         assert!(chart.contains("lua54: 2.500"));
-    }
-
-    #[test]
-    fn ratios_beyond_the_edges_are_at_the_edges() {
-        assert_eq!((x(0.1), x(FROM)), (LEFT, LEFT));
-        assert_eq!((x(1e3), x(TO)), (RIGHT, RIGHT));
     }
 }
