@@ -10,6 +10,9 @@ use std::time::{Duration, Instant};
 use libc::{SIGINT, SIGTERM};
 use support::{Folder, Outcome, leash, outcome};
 
+/// What has not come by then does not come. The machine may be busy.
+const SOON: Duration = Duration::from_secs(20);
+
 /// Runs `code` from a file `x.lua` with these options.
 fn script(name: &str, options: &[&str], code: &str) -> Outcome {
     let folder = Folder::new(name);
@@ -36,7 +39,7 @@ fn a_timeout() {
         &["--timeout", "100ms"],
         "print('begun')\nwhile true do end\n",
     );
-    assert!(started.elapsed() < Duration::from_secs(5));
+    assert!(started.elapsed() < SOON);
     assert_eq!((got.code, &*got.stdout), (124, "begun\n"));
     assert!(
         line(&got).starts_with("leash: x.lua stopped: timeout of 100ms reached after 0.1"),
@@ -266,7 +269,7 @@ fn a_c_function_that_does_not_return_ends_with_the_process() {
         &options,
         "io.stdout:setvbuf('full') io.write('kept') ; (('a'):rep(60)):find(('a*'):rep(30) .. 'b')",
     );
-    assert!(started.elapsed() < Duration::from_secs(5));
+    assert!(started.elapsed() < SOON);
     assert_eq!((got.code, &*got.stdout), (124, "kept"));
     assert!(
         got.stderr
@@ -330,7 +333,7 @@ fn output_that_nobody_reads_does_not_keep_the_process() {
     .expect("the program starts");
     let started = Instant::now();
     let status = child.wait().expect("the program ends"); // with its pipe full
-    assert!(started.elapsed() < Duration::from_secs(10));
+    assert!(started.elapsed() < SOON);
     assert_eq!(status.code(), Some(124));
 }
 
@@ -425,7 +428,7 @@ fn a_signal_that_is_not_answered_ends_the_process() {
             let (got, stderr) = end(child);
             assert_eq!(got, Some(code), "{script}: {stderr}");
             assert!(
-                started.elapsed() < Duration::from_secs(5),
+                started.elapsed() < SOON,
                 "{script}: {:?}",
                 started.elapsed()
             );
@@ -458,7 +461,7 @@ fn finalizers_after_a_signal_have_the_grace_period() {
     send(&child, SIGINT);
     let (got, stderr) = end(child);
     assert_eq!(got, Some(130), "{stderr}");
-    assert!(started.elapsed() < Duration::from_secs(5));
+    assert!(started.elapsed() < SOON);
     // One stop, one message.
     assert_eq!(stderr.matches("leash:").count(), 1, "{stderr}");
 }

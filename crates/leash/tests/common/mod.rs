@@ -5,6 +5,9 @@ use leash::{Limits, Stop, Vm, sys};
 use std::ffi::{CStr, CString, c_int};
 use std::time::Duration;
 
+/// What ends sooner has not been missed: those bugs put a stop off for half a minute, or for ever. It is no measure of speed, and the machine may be as busy as it likes.
+pub const SOON: Duration = Duration::from_secs(20);
+
 /// An attached state with the standard libraries.
 pub struct Lua {
     pub l: *mut sys::lua_State,
