@@ -3,7 +3,9 @@
 //! First what is quick and common to all engines, then each engine as a whole: library, command, corpus, examples. So the
 //! first failure comes early, and belongs to one engine.
 
-use anyhow::Result;
+use std::fs;
+
+use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 
 use crate::cargo::{self, Leash, Profile};
@@ -80,7 +82,10 @@ impl Options {
 
 /// Runs the task.
 pub fn run(options: &Options) -> Result<()> {
-    let mut steps = Steps::new();
+    let log = cargo::target().join("test.log");
+    let _ = fs::remove_file(&log); // of another run
+    fs::create_dir_all(cargo::target()).context("cannot make the target folder")?;
+    let mut steps = Steps::brief(log);
     let engines = options.engines();
     if options.wants(Part::Lint) {
         lint::format(&mut steps)?;
