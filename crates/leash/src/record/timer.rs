@@ -8,7 +8,7 @@
 //!
 //! **Growing pauses**: 0.2 ms after the first delivery, doubled up to 10 ms. A delivery costs the guarded thread about 2 us. What cannot
 //! be answered soon, since its coroutine is suspended or its state idle, is asked for ten times a second after a while; and a thread that
-//! walks through very many coroutines at each delivery has four times as long for itself in between. The pauses begin anew, and shorter, where each of many finalizers
+//! walks through very many coroutines at each delivery has four times as long for itself in between, up to 20 ms. The pauses begin anew, and shorter, where each of many finalizers
 //! needs a delivery ([`Record::again_soon`]).
 
 use super::Record;
@@ -26,6 +26,10 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(10);
 
 /// After so many unanswered pokes, some six milliseconds, a stop ends the system call in which the thread may wait.
 const POKES_THAT_RESTART: u32 = 4;
+
+/// A thread that has been walked through has no longer for itself than this before the next delivery. One instruction is all that it needs; and how long the walk
+/// took is not known, for on a busy machine the system may take the processor away in its midst, for a tenth of a second.
+const LONGEST_REST: Duration = Duration::from_millis(20);
 
 /// An interrupt that has waited this long, for a coroutine that is suspended or a state that is idle, ...
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -249,14 +253,11 @@ impl Record {
         now.after(LONGEST_PAUSE)
     }
 
-    /// No delivery before this: the thread has had four times as long for itself as the last one took.
+    /// No delivery before this: the thread has had four times as long for itself as the last one took; or [`LONGEST_REST`], if that is less.
     fn rest_until(&self) -> Ticks {
-        let took = self.walk_took.load(Ordering::Relaxed);
-        Ticks::from_nanos(
-            self.walk_ended
-                .load(Ordering::Relaxed)
-                .saturating_add(took.saturating_mul(4)),
-        )
+        let took = Duration::from_nanos(self.walk_took.load(Ordering::Relaxed));
+        let ended = Ticks::from_nanos(self.walk_ended.load(Ordering::Relaxed));
+        ended.after(took.saturating_mul(4).min(LONGEST_REST))
     }
 
     fn next_pause(&self) -> Duration {
@@ -324,5 +325,21 @@ pub struct RecordWatch {
 impl Watch for RecordWatch {
     fn due(&self, now: Ticks) -> Ticks {
         self.place.get().due(now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A handler that had lost its processor for 0.3 s kept deliveries off for 1.2 s.
+    #[test]
+    fn a_handler_that_was_kept_waiting_keeps_nobody_waiting() {
+        let record = Record::default();
+        let ms = |n: u64| Ticks::from_nanos(1_000_000 * n);
+        record.walked(ms(1000), ms(1001));
+        assert_eq!(record.rest_until(), ms(1005));
+        record.walked(ms(1000), ms(1300));
+        assert_eq!(record.rest_until(), ms(1320));
     }
 }

@@ -156,10 +156,45 @@ extern "C" fn main_of_timer(run: *mut libc::c_void) -> *mut libc::c_void {
         libc::prctl(libc::PR_SET_NAME, c"leash-timer".as_ptr());
         libc::prctl(libc::PR_SET_TIMERSLACK, 1 as libc::c_ulong);
     }
+    ask_for_short_turns();
     // SAFETY: it is the `fn()` that `spawn_detached` was given.
     let run = unsafe { std::mem::transmute::<*mut libc::c_void, fn()>(run) };
     run();
     ptr::null_mut()
+}
+
+/// Has the scheduler give this thread short turns, and so let it in early when it wakes up.
+///
+/// On a machine with more to do than processors the timer would otherwise wait its turn behind all others, each time that it wakes up: a tenth of a second for each
+/// delivery was seen. Who asks for less at a time is let in sooner, at no cost to the others; this takes no privilege. (`sched_runtime` in sched(7), since Linux 6.12;
+/// before, the number is ignored.) It makes the thread better but not right: failures are ignored.
+fn ask_for_short_turns() {
+    /// The least that there is.
+    const TURN: Duration = Duration::from_micros(100);
+    // SAFETY: reads a number of this thread. (-1 may be a nice value or a failure; either can be asked for.)
+    let nice = unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) };
+    let attributes = SchedAttr {
+        size: size_of::<SchedAttr>() as u32,
+        nice,
+        runtime: TURN.as_nanos() as u64,
+        ..SchedAttr::default()
+    };
+    // SAFETY: the kernel reads as much of the structure as its first field says.
+    unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) };
+}
+
+/// `struct sched_attr`, its first version: sched_setattr(2). All zeros is the usual policy.
+#[repr(C)]
+#[derive(Default)]
+struct SchedAttr {
+    size: u32,
+    policy: u32,
+    flags: u64,
+    nice: i32,
+    priority: u32,
+    runtime: u64,
+    deadline: u64,
+    period: u64,
 }
 
 fn set_of(fill: unsafe extern "C" fn(*mut libc::sigset_t) -> libc::c_int) -> libc::sigset_t {
