@@ -110,10 +110,10 @@ impl State {
                 }
             });
         }
-        // It may have been reached while it was suspended. The exact clock is read only near the deadline.
+        // It may have been reached while it was suspended. (Not if nobody could warn of it: then it might have been put off.) The exact clock is read only near the deadline.
         if scope.suspends
             && scope.deadline.get() <= Ticks::recent().after(MOST_BEHIND)
-            && scope.deadline.get() <= Ticks::now()
+            && scope.has_expired(Ticks::now())
         {
             scope.hit(Reason::Timeout);
         }
