@@ -98,6 +98,7 @@ impl State {
     /// # Safety
     /// As [`begin`](State::begin). The error object of a status other than 0 is on top of the stack.
     pub unsafe fn end(&self, scope: &Scope, status: c_int) -> Ended {
+        self.memory.fall(false);
         self.glue.is_getting_on();
         // SAFETY: by the caller.
         if unsafe { hook::memory_ran_out(self, scope.l, status) } {
