@@ -2,11 +2,11 @@
 //!
 //! Two lists. In the **open** list are the scopes that are looked at, the newest first: those in force, and those asleep for which something
 //! is counted, or of which nobody has noticed yet that they are asleep. In the **parked** list are those that have been seen asleep and
-//! have nothing but a timeout: nobody looks at them before the earliest deadline among them. So thousands of suspended calls cost those that run nothing.
+//! have nothing but a timeout, or a time to warn: nobody looks at them before the earliest of these among them. So thousands of suspended calls cost those that run nothing.
 //! Besides, the scopes of one coroutine are linked, from its [entry](crate::coroutines::Entry): when it is collected, they go ([`State::forget_calls_of`]).
 //!
-//! **A limit is reached while suspended.** The scope is marked, and *dozes*: it has no deadline any more, and the mark ends it when its coroutine
-//! runs again. Who notices that? On PUC Lua our hook, which is left on that coroutine alone. LuaJIT has one hook for all: there the timer
+//! **A limit is reached while suspended**, or the time to warn. The scope *dozes*: its points in time count no more, for nothing can be done before its coroutine
+//! runs again; then it is warned, or ended. Who notices that? On PUC Lua our hook, which is left on that coroutine alone. LuaJIT has one hook for all: there the timer
 //! thread has a look taken from time to time, at times that nobody can foresee, and each call that begins or ends looks, too. The looks are
 //! also taken on PUC Lua, less often: a script can take the hook away (`debug.sethook(co)`).
 //!
@@ -14,7 +14,6 @@
 
 use crate::coroutines::Entry;
 use crate::hook;
-use crate::limits::Reason;
 use crate::scope::Scope;
 use crate::state::State;
 use crate::sys::{self, lua_State};
@@ -197,11 +196,11 @@ impl State {
         self.loose.set(self.loose.get() - 1);
         scope.parked.set(true);
         link(&self.parked, scope);
-        if scope.hit.get().is_some() {
+        if scope.is_marked() {
             self.doze(scope);
         } else {
             self.parked_until
-                .set(self.parked_until.get().min(scope.deadline.get()));
+                .set(self.parked_until.get().min(scope.due_at()));
         }
     }
 
@@ -209,12 +208,13 @@ impl State {
         unlink(&self.parked, scope);
         self.loose.set(self.loose.get() + 1);
         scope.parked.set(false);
+        scope.dozes.set(false);
         link(&self.scope, scope);
     }
 
-    /// It has to end when it wakes up.
+    /// It has to be looked at when it wakes up.
     fn doze(&self, scope: &Scope) {
-        scope.hit(Reason::Timeout);
+        scope.dozes.set(true);
         self.dozing.set(true);
         // SAFETY: a suspended coroutine, so it is alive; this is its thread.
         unsafe { hook::wait_for(self, scope.l) };
@@ -227,8 +227,10 @@ impl State {
         let dozed = self.dozing.replace(false);
         let mut changed = false;
         for_each(&self.scope, |s| {
-            if s.is_asleep() && (s.hit.get().is_some() || s.deadline.get() <= now) {
-                changed |= s.hit.get().is_none();
+            if !s.is_asleep() {
+                s.dozes.set(false);
+            } else if s.hit.get().is_some() || s.due_at() <= now {
+                changed |= !s.dozes.get();
                 self.doze(s);
             }
         });
@@ -243,10 +245,10 @@ impl State {
                 self.scopes.give_back(s);
             } else if !s.is_asleep() {
                 self.unpark(s);
-            } else if s.hit.get().is_some() || s.deadline.get() <= now {
+            } else if s.hit.get().is_some() || s.due_at() <= now {
                 self.doze(s);
             } else {
-                until = until.min(s.deadline.get());
+                until = until.min(s.due_at());
             }
         });
         self.parked_until.set(until);
@@ -276,7 +278,7 @@ impl State {
             if !scope.is_asleep() {
                 return false; // nor is any other of this coroutine
             }
-            if scope.hit.get().is_some() {
+            if scope.is_marked() {
                 return true;
             }
             s = scope.below.get();

@@ -99,8 +99,8 @@ impl State {
         let mut sigint = false;
         self.for_each_open(|s| {
             suspends |= s.suspends;
-            if s.hit.get().is_none() || !s.is_asleep() {
-                deadline = deadline.min(s.deadline.get()).min(s.warn_at.get());
+            if !s.is_marked() || !s.is_asleep() {
+                deadline = deadline.min(s.due_at());
             }
             if s.suspends {
                 sampling |= s.cpu_until.get() != u64::MAX;

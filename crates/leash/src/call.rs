@@ -98,6 +98,7 @@ impl State {
     /// # Safety
     /// As [`begin`](State::begin). The error object of a status other than 0 is on top of the stack.
     pub unsafe fn end(&self, scope: &Scope, status: c_int) -> Ended {
+        self.memory.fall(false);
         self.glue.is_getting_on();
         // SAFETY: by the caller.
         if unsafe { hook::memory_ran_out(self, scope.l, status) } {
@@ -110,10 +111,10 @@ impl State {
                 }
             });
         }
-        // It may have been reached while it was suspended. The exact clock is read only near the deadline.
+        // It may have been reached while it was suspended. (Not if nobody could warn of it: then it might have been put off.) The exact clock is read only near the deadline.
         if scope.suspends
             && scope.deadline.get() <= Ticks::recent().after(MOST_BEHIND)
-            && scope.deadline.get() <= Ticks::now()
+            && scope.has_expired(Ticks::now())
         {
             scope.hit(Reason::Timeout);
         }

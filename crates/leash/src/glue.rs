@@ -6,13 +6,13 @@
 //! ```lua
 //! local begin, finish, refuse, pcall = ...
 //! return function(limits, ...)
-//!   local call, f, m, c = begin(limits, (...))
-//!   if call then return finish(call, f, m, c, pcall(...)) end
+//!   local call, f, m, c, w = begin(limits, (...))
+//!   if call then return finish(call, f, m, c, w, pcall(...)) end
 //!   return refuse(f, limits, ...)
 //! end
 //! ```
 //!
-//! `call` is the number that [`Guest::begin`] gives; `f`, `m` and `c` are for whoever makes the functions. `begin` returns no number where there can be no call,
+//! `call` is the number that [`Guest::begin`] gives; `f`, `m`, `c` and `w` are for whoever makes the functions, kept as long as the call is open. `begin` returns no number where there can be no call,
 //! and need not raise an error itself, which would name this code as the caller: `refuse` stands where the glue stood.
 //!
 //! What could go wrong is what happens between these calls.
@@ -39,8 +39,8 @@ const MOST: u32 = 1000;
 /// See the module's header.
 const TEXT: &CStr = c"local begin, finish, refuse, pcall = ...
 return function(limits, ...)
-  local call, f, m, c = begin(limits, (...))
-  if call then return finish(call, f, m, c, pcall(...)) end
+  local call, f, m, c, w = begin(limits, (...))
+  if call then return finish(call, f, m, c, w, pcall(...)) end
   return refuse(f, limits, ...)
 end";
 
@@ -141,8 +141,17 @@ impl State {
 
     /// LuaJIT: whether the call of a scope that is to be stopped is still on the stack. Asked once.
     pub fn is_still_there(&self, scope: &Scope) -> bool {
+        scope.found.replace(true) || self.is_on_the_stack(scope)
+    }
+
+    /// The same of one that is to be warned, which may be left without a word later on.
+    pub fn is_still_there_now(&self, scope: &Scope) -> bool {
+        scope.found.get() || self.is_on_the_stack(scope)
+    }
+
+    fn is_on_the_stack(&self, scope: &Scope) -> bool {
         let glue = self.glue.functions.get()[0];
-        if scope.found.replace(true) || glue == 0 {
+        if glue == 0 {
             return true;
         }
         let mut place = 0;

@@ -48,6 +48,7 @@ unsafe extern "C-unwind" fn hook(l: *mut lua_State, ar: *mut lua_Debug) {
         unsafe { sys::set_hook(l, None, 0, 0) };
         return;
     };
+    state.memory.fall(false);
     let marked = jit::unmark(state);
     if state.makes_doom.get() {
         return;

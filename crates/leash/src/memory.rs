@@ -15,6 +15,10 @@
 //! **LuaJIT's table of strings** is replaced by a smaller one at the end of a collection. If that is refused while compiled code runs, LuaJIT crashes: it
 //! takes the state of the collector for the number of a trace (`lj_trace_unwind`). So a new block of such a size is granted beyond the limit, up to
 //! half of it; the call is stopped all the same.
+//!
+//! **LuaJIT's message.** There a stop is a memory error ([`crate::raise`]), whose message is a text; and each `coroutine.wrap` through which it passes puts its place in front of that. In a chain of
+//! 14,000 coroutines these texts were 3 GB together, and took four seconds. So while an error of ours is on its way, until the hook runs again, a growth as long as such a text
+//! ([`LONG_TEXT`]) is refused; which makes it the short message again.
 
 use crate::record::unforeseen;
 use crate::sys;
@@ -36,6 +40,8 @@ pub struct Memory {
     limit: Cell<usize>,
     /// The next growth is refused: an error of ours ([`crate::hook`]).
     refuse_next: Cell<bool>,
+    /// LuaJIT: an error of ours is on its way.
+    falling: Cell<bool>,
     /// Growth is ours, and not limited.
     exempt: Cell<bool>,
     /// Growth refused so far in this call.
@@ -59,6 +65,9 @@ fn may_be_strings(size: usize) -> bool {
 
 /// No collection for less: each one visits all that is alive.
 const WORTH_COLLECTING: usize = 4096;
+
+/// See the module's header. Some twenty places.
+const LONG_TEXT: usize = 1000;
 
 /// What to do with a request.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -84,6 +93,7 @@ impl Memory {
             gate: Cell::new(usize::MAX),
             limit: Cell::new(usize::MAX),
             refuse_next: Cell::new(false),
+            falling: Cell::new(false),
             exempt: Cell::new(false),
             refusals: Cell::new(0),
             last_refusal: Cell::new(None),
@@ -130,6 +140,9 @@ impl Memory {
         }
         if self.refuse_next.replace(false) {
             self.set_gate();
+            return Answer::Refused;
+        }
+        if self.falling.get() && growth >= LONG_TEXT && !(is_new && may_be_strings(growth)) {
             return Answer::Refused;
         }
         let used = self.used.get();
@@ -181,8 +194,10 @@ impl Memory {
     }
 
     fn set_gate(&self) {
-        let unusual =
-            self.refuse_next.get() || self.exempt.get() || self.last_refusal.get().is_some();
+        let unusual = self.refuse_next.get()
+            || self.falling.get()
+            || self.exempt.get()
+            || self.last_refusal.get().is_some();
         let usual = self.limit.get().min(self.soft.get());
         self.gate.set(if unusual { 0 } else { usual });
     }
@@ -225,6 +240,7 @@ impl Memory {
         self.over.set(false);
         self.beyond.set(0);
         self.refuse_next.set(false);
+        self.falling.set(false);
         self.exempt.set(false);
         self.set_gate();
     }
@@ -238,6 +254,13 @@ impl Memory {
     pub fn refuse_next(&self, yes: bool) {
         self.refuse_next.set(yes);
         self.set_gate();
+    }
+
+    /// LuaJIT: an error of ours is on its way, or no longer.
+    pub fn fall(&self, yes: bool) {
+        if cfg!(feature = "luajit") && self.falling.replace(yes) != yes {
+            self.set_gate();
+        }
     }
 
     /// Growth from now on is ours, and not limited; or that is over.
@@ -254,6 +277,18 @@ mod tests {
 
     unsafe extern "C" fn none(_: *mut c_void, _: *mut c_void, _: usize, _: usize) -> *mut c_void {
         ptr::null_mut()
+    }
+
+    #[test]
+    fn long_texts_are_refused_while_an_error_is_on_its_way() {
+        let memory = Memory::new((none, ptr::null_mut()), 1 << 20);
+        let refused = |growth| memory.ask(growth, usize::MAX, true, || false) == Answer::Refused;
+        memory.fall(true);
+        assert_eq!(memory.is_plenty(5000), !cfg!(feature = "luajit"));
+        assert_eq!(refused(5000), cfg!(feature = "luajit"));
+        assert!(!refused(500) && !refused(8192)); // this may be the table of strings
+        memory.fall(false);
+        assert!(!refused(5000) && memory.is_plenty(5000) && !memory.has_refused());
     }
 
     #[test]

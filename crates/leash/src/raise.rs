@@ -82,7 +82,9 @@ unsafe fn fail_an_allocation(state: &State, l: *mut lua_State) {
     unsafe {
         state.stop_collector();
         state.memory.refuse_next(true);
+        state.memory.fall(true);
         sys::lua_newuserdata(l, 64);
+        state.memory.fall(false);
         state.memory.refuse_next(false);
         sys::lua_settop(l, -2);
     }

@@ -75,6 +75,8 @@ pub struct Scope {
     pub sigints: u64,
     /// When to warn ([`crate::warning`]).
     pub warn_at: Cell<Ticks>,
+    /// It has been seen asleep when something was due, and nobody has seen it awake since ([`crate::asleep`]).
+    pub dozes: Cell<bool>,
     /// Set once this scope has to end.
     pub hit: Cell<Option<Reason>>,
     /// Its call is surely on the stack, or has been looked for there ([`crate::glue`]).
@@ -139,6 +141,7 @@ impl Scope {
                     .instructions
                     .map(|n| i64::try_from(n).unwrap_or(i64::MAX)),
             ),
+            dozes: Cell::new(false),
             hit: Cell::new(None),
             found: Cell::new(!glued),
             limits: *limits,
@@ -162,7 +165,7 @@ impl Scope {
 
     /// Looks at the clocks, and marks the scope if it is due. `cpu` is the thread's.
     pub fn look(&self, now: Ticks, cpu: Duration) {
-        if self.deadline.get() <= now {
+        if self.has_expired(now) {
             self.hit(Reason::Timeout);
         }
         if self.cpu_until.get() != u64::MAX && nanos(self.cpu_at(cpu)) >= self.cpu_until.get() {
@@ -176,7 +179,22 @@ impl Scope {
         }
     }
 
-    /// Whether nothing but its deadline can stop it: nothing has to be counted.
+    /// When somebody has to look at it, whatever it does until then: to warn, or to stop it.
+    pub fn due_at(&self) -> Ticks {
+        self.deadline.get().min(self.warn_at.get())
+    }
+
+    /// Whether it has to be looked at when its coroutine runs, and not before.
+    pub fn is_marked(&self) -> bool {
+        self.hit.get().is_some() || self.dozes.get()
+    }
+
+    /// Whether its time is up. While a warning is due, it is not: the warning comes first, and may put that off.
+    pub fn has_expired(&self, now: Ticks) -> bool {
+        self.deadline.get() <= now && self.warn_at.get() > now
+    }
+
+    /// Whether nothing but points in time concern it: nothing has to be counted.
     pub fn is_timed_only(&self) -> bool {
         self.budget.get().is_none()
             && self.cpu_until.get() == u64::MAX

@@ -42,11 +42,13 @@ pub unsafe fn get(l: *mut lua_State, limits: &mut Limits, index: c_int) -> bool 
 }
 
 /// Why something is no limit: a string, constant or on the stack.
-struct Refused(*const c_char);
+pub struct Refused(*const c_char);
 
+/// Raises the error that says why.
+///
 /// # Safety
-/// As [`check`]. Raises.
-unsafe fn refuse(l: *mut lua_State, index: c_int, why: Refused) -> ! {
+/// As [`check`].
+pub unsafe fn refuse(l: *mut lua_State, index: c_int, why: Refused) -> ! {
     // SAFETY: by the caller.
     unsafe { sys::luaL_argerror(l, index, why.0) };
     unreachable!("luaL_argerror does not return");
@@ -168,11 +170,11 @@ unsafe fn read_watching(l: *mut lua_State, index: c_int) -> Result<Watching, Ref
 }
 
 /// Pushes the `on_warn` of the limits at `index`, a table that has been checked and has that or `warn`. There has to be the other, too, and before the
-/// timeout. Returns when to call it.
+/// timeout. Returns when to call it, or why that cannot be.
 ///
 /// # Safety
 /// As [`check`].
-pub unsafe fn push_on_warn(l: *mut lua_State, index: c_int) -> Duration {
+pub unsafe fn push_on_warn(l: *mut lua_State, index: c_int) -> Result<Duration, Refused> {
     // SAFETY: by the caller; metamethods are not asked.
     unsafe {
         let top = sys::lua_gettop(l);
@@ -191,9 +193,10 @@ pub unsafe fn push_on_warn(l: *mut lua_State, index: c_int) -> Duration {
         } else {
             let after = seconds(number(2)).unwrap_or(Duration::MAX);
             sys::lua_settop(l, top + 1);
-            return after;
+            return Ok(after);
         };
-        refuse(l, index, Refused(why.as_ptr()))
+        sys::lua_settop(l, top);
+        Err(Refused(why.as_ptr()))
     }
 }
 

@@ -107,7 +107,7 @@ unsafe extern "C-unwind" fn begin(l: *mut lua_State) -> c_int {
 
 /// `finish(call, nil, nil, nil, pcall(...))`
 unsafe extern "C-unwind" fn finish(l: *mut lua_State) -> c_int {
-    const OK: c_int = 5;
+    const OK: c_int = 6;
     // SAFETY: as `call`.
     unsafe {
         let failed = sys::lua_toboolean(l, OK) == 0;

@@ -4,6 +4,8 @@ use crate::guest::Guest;
 use crate::limits::Limits;
 use crate::state::State;
 use crate::sys::{self, Continuation, lua_State};
+use crate::watch::{Extension, Warning};
+use std::cell::RefCell;
 use std::ffi::{CString, c_int};
 use std::time::Duration;
 
@@ -74,6 +76,11 @@ unsafe fn limits(l: *mut lua_State) -> Limits {
         -1.0 => limits.instructions(1_000_000_000),
         -2.0 => limits.memory(1 << 40),
         -3.0 => limits.cpu(Duration::from_secs(100)),
+        -4.0 => limits.warn(Duration::from_millis(200), 1),
+        -5.0 => limits.warn(Duration::from_millis(5), 2),
+        -6.0 => limits
+            .warn(Duration::from_millis(5), 3)
+            .instructions(1_000_000_000),
         ms => limits.timeout(Duration::from_secs_f64(ms / 1000.0)),
     }
 }
@@ -139,7 +146,7 @@ unsafe extern "C-unwind" fn begin(l: *mut lua_State) -> c_int {
 unsafe extern "C-unwind" fn finish(l: *mut lua_State) -> c_int {
     // SAFETY: as `call`.
     unsafe {
-        let status = c_int::from(sys::lua_toboolean(l, 5) == 0);
+        let status = c_int::from(sys::lua_toboolean(l, 6) == 0);
         let serial = sys::lua_tointeger(l, 1) as c_int;
         sys::lua_pushboolean(l, ended(l, serial, status).into());
     }
@@ -153,7 +160,7 @@ unsafe extern "C-unwind" fn refuse(l: *mut lua_State) -> c_int {
 
 /// Of every kind of limit, two calls in each coroutine.
 const SUSPEND: &str = "cos = {}
-    for _, limit in ipairs{200, 100000, -1, -2, -3} do
+    for _, limit in ipairs{200, 100000, -1, -2, -3, -4} do
       for i = 1, 100 do
         local co = coroutine.create(function() call(limit, function() call(limit, coroutine.yield) end) end)
         assert(coroutine.resume(co))
@@ -169,7 +176,7 @@ fn calls_go_when_their_coroutines_are_collected() {
     let host = Host::new();
     for _ in 0..3 {
         host.run(SUSPEND);
-        assert_eq!(host.open(), 1000);
+        assert_eq!(host.open(), 1200);
         host.run("cos = nil collectgarbage() collectgarbage()");
         assert_eq!(host.open(), 0);
         assert!(!host.state().has_calls());
@@ -261,4 +268,59 @@ fn a_call_that_is_due_while_it_is_suspended_is_asked_for_only_now_and_then() {
     host.run("assert(select(2, coroutine.resume(co)))");
     assert_eq!(host.open(), 0);
     assert!(!state.has_calls());
+}
+
+thread_local! {
+    /// Where somebody was warned, and of which call.
+    static WARNED: RefCell<Vec<(usize, u64)>> = const { RefCell::new(Vec::new()) };
+}
+
+unsafe extern "C-unwind" fn on_warn(l: *mut lua_State, w: *const Warning, _: *mut Extension) {
+    // SAFETY: what the engine passes.
+    let mark = unsafe { (*w).mark };
+    WARNED.with_borrow_mut(|w| w.push((l as usize, mark)));
+}
+
+unsafe extern "C-unwind" fn push(_: *mut lua_State, _: *mut lua_State) -> bool {
+    false
+}
+
+#[test]
+fn a_warning_that_is_due_while_suspended_waits_for_the_coroutine() {
+    if !sys::YIELDS_ACROSS_CALLS {
+        return;
+    }
+    for (limit, mark) in [(-5, 2), (-6, 3)] {
+        let host = Host::new();
+        // SAFETY: live, on this thread.
+        unsafe { Guest::attach(host.0) }
+            .unwrap()
+            .on_ward(on_warn, push);
+        host.run(&format!(
+            "co = coroutine.create(function() return call({limit}, function()
+               coroutine.yield() local start = os.clock() while os.clock() < start + 0.1 do end
+             end) end)
+             coroutine.resume(co)
+             local start = os.clock() while os.clock() < start + 0.05 do end"
+        ));
+        WARNED.take(); // on a busy machine before it yielded; then it is over
+        let state = host.state();
+        let dozes = state.dozing.get();
+        let deadline = &state.record().deadline;
+        assert_eq!(
+            deadline.load(std::sync::atomic::Ordering::Relaxed),
+            u64::MAX
+        );
+        host.run("local start = os.clock() while os.clock() < start + 0.05 do end");
+        assert!(WARNED.take().is_empty());
+        host.run("assert(select(2, assert(coroutine.resume(co))) == false)");
+        let warned = WARNED.take();
+        assert_eq!(warned.len(), usize::from(dozes), "{warned:?}");
+        for (l, of) in warned {
+            assert_eq!(of, mark);
+            assert_ne!(l, host.0 as usize);
+        }
+        assert_eq!(host.open(), 0);
+        assert!(!state.has_calls());
+    }
 }

@@ -208,6 +208,10 @@ pub fn start_counting(state: &State) {
     let (mask, step) = (sys::LUA_MASKCOUNT, state.count_step());
     // SAFETY: live, initialised coroutines of this state.
     state.for_each_live(|co, entry| unsafe {
-        set_on(state, co, entry, mask, step, false);
+        if state.waits_for(entry) {
+            set_on(state, co, entry, sys::MASK_ALL, OUR_COUNT, false); // it counts when it goes on
+        } else {
+            set_on(state, co, entry, mask, step, false);
+        }
     });
 }

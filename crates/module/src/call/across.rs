@@ -11,8 +11,7 @@
 //!
 //! The user's hook, if there is one, is kept below all this, and a table for `on_warn`. How many values that are, the continuation hears from the engine.
 //!
-//! Where the calling coroutine cannot yield (a metamethod, a comparison of `table.sort`), `lua_pcallk` is a plain `lua_pcall`. So it is for a call that
-//! warns: nobody would see that it is time to, while it is suspended.
+//! Where the calling coroutine cannot yield (a metamethod, a comparison of `table.sort`), `lua_pcallk` is a plain `lua_pcall`.
 
 use super::{entered, push_closure, push_hook, stopped};
 use crate::attach::guest;
@@ -39,7 +38,10 @@ pub unsafe extern "C-unwind" fn call(l: *mut lua_State) -> c_int {
         let guest = guest(l);
         let mut kept = Kept::default();
         if limits.warns() {
-            limits = warning::for_call(l, guest, limits);
+            match warning::for_call(l, guest, limits) {
+                Ok(with) => limits = with,
+                Err(why) => limits::refuse(l, 1, why),
+            }
             kept.values = 1;
         }
         sys::lua_pushboolean(l, 1);
@@ -53,7 +55,7 @@ pub unsafe extern "C-unwind" fn call(l: *mut lua_State) -> c_int {
             kept.hook = values != 0;
         }
         let nargs = sys::lua_gettop(l) - kept.values - 2;
-        let suspends = !limits.warns() && guest.may_suspend(l);
+        let suspends = guest.may_suspend(l);
         match guest.begin(l, &limits, suspends, false, kept.note()) {
             Err(message) => {
                 sys::lua_pushboolean(l, 0);

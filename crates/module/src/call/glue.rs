@@ -6,6 +6,7 @@
 use super::{across, entered, push_closure, push_hook, stopped};
 use crate::attach::{attached, guest};
 use crate::limits;
+use crate::watch::warning;
 use leash::Limits;
 use leash::sys::{self, lua_State};
 use std::ffi::c_int;
@@ -29,14 +30,13 @@ pub unsafe fn push(l: *mut lua_State) {
     }
 }
 
-/// `begin(limits, f)`: the number of the call, and the user's hook if there is one; or nil and a message; or nothing, if the arguments are wrong or the call
-/// is to warn.
-/// (Arguments of `f` are not among its own: each copy of them takes room, and LuaJIT has room for 65,500 values.)
+/// `begin(limits, f)`: the number of the call, the user's hook or three times nil, and the table for `on_warn` if there is one; or nil and a message; or nothing, if
+/// the arguments are wrong. (Arguments of `f` are not among its own: each copy of them takes room, and LuaJIT has room for 65,500 values.)
 unsafe extern "C-unwind" fn begin(l: *mut lua_State) -> c_int {
     // SAFETY: a C function called by Lua, with the stack it is promised.
     unsafe {
         let mut limits = Limits::new();
-        if !limits::get(l, &mut limits, 1) || limits.warns() {
+        if !limits::get(l, &mut limits, 1) {
             return 0;
         }
         let nothing = sys::lua_type(l, 2) == sys::LUA_TNIL;
@@ -45,12 +45,24 @@ unsafe extern "C-unwind" fn begin(l: *mut lua_State) -> c_int {
         };
         // The glue should not fail for want of room once the call has begun. (If it does, see the engine's `glue.rs`.)
         sys::luaL_checkstack(l, 40, std::ptr::null());
-        let kept = if guest.hook(l).0.is_some() {
-            push_hook(l)
-        } else {
-            0
-        };
-        match guest.begin(l, &limits, guest.may_suspend(l), true, kept) {
+        let warns = limits.warns();
+        if warns {
+            match warning::for_call(l, guest, limits) {
+                Ok(with) => limits = with, // its table is below the arguments now
+                Err(_) => return 0,
+            }
+        }
+        let top = sys::lua_gettop(l);
+        let mut hook = 0;
+        if guest.hook(l).0.is_some() {
+            hook = push_hook(l);
+        }
+        if warns {
+            sys::lua_settop(l, top + 3);
+            sys::lua_pushvalue(l, 1);
+        }
+        let kept = sys::lua_gettop(l) - top;
+        match guest.begin(l, &limits, guest.may_suspend(l), true, hook) {
             Ok(serial) => {
                 sys::lua_pushinteger(l, serial as _);
                 sys::lua_insert(l, -1 - kept);
@@ -65,10 +77,10 @@ unsafe extern "C-unwind" fn begin(l: *mut lua_State) -> c_int {
     }
 }
 
-/// `finish(call, f, m, c, pcall(...))`: what `leash.call` returns.
+/// `finish(call, f, m, c, w, pcall(...))`: what `leash.call` returns.
 unsafe extern "C-unwind" fn finish(l: *mut lua_State) -> c_int {
     const HOOK: c_int = 2;
-    const OK: c_int = 5;
+    const OK: c_int = 6;
     // SAFETY: as `begin`. What the engine returns is consumed by `stopped`.
     unsafe {
         let guest = entered(l);
@@ -90,7 +102,7 @@ unsafe extern "C-unwind" fn finish(l: *mut lua_State) -> c_int {
     2
 }
 
-/// `refuse(message, limits, f, ...)`: false and the message, or the error that says what is wrong. A call that warns is one of the C function.
+/// `refuse(message, limits, f, ...)`: false and the message, or the error that says what is wrong.
 unsafe extern "C-unwind" fn refuse(l: *mut lua_State) -> c_int {
     // SAFETY: as `begin`.
     unsafe {
@@ -104,11 +116,14 @@ unsafe extern "C-unwind" fn refuse(l: *mut lua_State) -> c_int {
         if sys::lua_gettop(l) == 1 && sys::lua_type(l, 1) == sys::LUA_TNIL {
             sys::lua_settop(l, 0); // the glue cannot tell nil from nothing
         }
-        if limits::check(l, 1).warns() {
-            return across::call(l);
-        }
+        let limits = limits::check(l, 1);
         sys::luaL_checkany(l, 2);
         guest(l);
+        if limits.warns()
+            && let Err(why) = limits::push_on_warn(l, 1)
+        {
+            limits::refuse(l, 1, why);
+        }
         sys::lua_pushboolean(l, 0);
         sys::lua_pushstring(l, c"attempt to call a nil value".as_ptr());
         2

@@ -6,6 +6,7 @@
 //!
 //! The function runs in the hook of what is running, with hooks off, under the limits that it warns of.
 
+use crate::limits::{Refused, push_on_warn};
 use crate::table::set_number;
 use leash::sys::{self, lua_State};
 use leash::{Extension, Guest, Limits, Warning};
@@ -108,23 +109,24 @@ unsafe fn make(l: *mut lua_State, mark: u64, function: c_int) {
     }
 }
 
-/// `limits`, which are those at index 1, with the mark of the function in them. Puts its table below everything else.
+/// `limits`, which are those at index 1, with the mark of the function in them. Puts its table below everything else, where it has to stay while the call is open: so
+/// it goes when that goes, also if its coroutine is dropped while it is suspended.
 ///
 /// # Safety
 /// In a C function called by Lua. May raise.
 #[cold]
-pub unsafe fn for_call(l: *mut lua_State, guest: Guest, limits: Limits) -> Limits {
+pub unsafe fn for_call(l: *mut lua_State, guest: Guest, limits: Limits) -> Result<Limits, Refused> {
     let mark = new_mark();
     // SAFETY: by the caller. `Limits` own nothing.
     unsafe {
         sys::luaL_checkstack(l, 6, std::ptr::null());
-        let after = crate::limits::push_on_warn(l, 1);
+        let after = push_on_warn(l, 1)?;
         guest.on_ward(warn, super::doom::push);
         let function = sys::lua_gettop(l);
         make(l, mark, function);
         sys::lua_remove(l, function);
         sys::lua_insert(l, 1);
-        limits.warn(after, mark)
+        Ok(limits.warn(after, mark))
     }
 }
 

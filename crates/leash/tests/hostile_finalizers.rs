@@ -1,0 +1,31 @@
+//! What a fresh pair of eyes broke with finalizers and coroutines in coroutines, once each: every test here failed before its bug was mended.
+
+mod common;
+use common::{Lua, timeout};
+use leash::Reason;
+
+/// Each `coroutine.wrap` put its place in front of the message of the stop: 4000 texts, of up to 100 KB, that nobody collected.
+#[cfg(feature = "luajit")]
+#[test]
+fn a_stop_passes_through_a_chain_of_coroutines_without_growing() {
+    for limits in [timeout(100), timeout(100).instructions(1 << 40)] {
+        for call in ["f()", "string.gsub('x', 'x', f)", "gc(f) collectgarbage()"] {
+            let lua = Lua::new();
+            let code = format!(
+                "local depth = 0
+                 local function gc(f) getmetatable(newproxy(true)).__gc = f end
+                 local function f()
+                   depth = depth + 1
+                   if depth == 4000 then while true do end end
+                   coroutine.wrap(f)()
+                 end
+                 {call}
+                 while true do end"
+            );
+            let stop = lua.run(&code, &limits).unwrap_err();
+            assert_eq!(stop.reason, Reason::Timeout);
+            assert!(stop.memory < 30 << 20, "{call}: {} bytes", stop.memory);
+            lua.assert_healthy();
+        }
+    }
+}
