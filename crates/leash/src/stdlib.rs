@@ -20,6 +20,7 @@
 //!
 //! Only the originals are replaced. What a host has put in their place, or taken away, stays so.
 
+mod buffer;
 mod captures;
 mod classes;
 mod dialect;
@@ -32,13 +33,14 @@ mod matcher;
 mod rep;
 mod steps;
 mod stock;
+mod tables;
 
 use crate::sys::{self, lua_CFunction, lua_State};
 use std::ffi::c_int;
 use stock::Stock;
 
-/// The originals and what stands in for each.
-fn replacements(stock: &Stock) -> [(lua_CFunction, lua_CFunction); 5] {
+/// The functions of `string`, and what stands in for each.
+fn strings(stock: &Stock) -> [(lua_CFunction, lua_CFunction); 5] {
     [
         (stock.find, find::find),
         (stock.find_match, find::find_match),
@@ -48,7 +50,18 @@ fn replacements(stock: &Stock) -> [(lua_CFunction, lua_CFunction); 5] {
     ]
 }
 
-/// Replaces the functions of the library `string` in the table at `index`, under whatever names they are there. How many it were; none if
+/// What stands in for this function, if it is one of the originals.
+fn replacement(stock: &Stock, f: lua_CFunction) -> Option<lua_CFunction> {
+    let of_tables = stock.tables.replacements();
+    let all = strings(stock)
+        .into_iter()
+        .map(|(original, ours)| (Some(original), ours))
+        .chain(of_tables);
+    let mut found = all.filter(|(original, _)| original.is_some_and(|o| o as usize == f as usize));
+    found.next().map(|(_, ours)| ours)
+}
+
+/// Replaces the functions of the libraries `string` and `table` in the table at `index`, under whatever names they are there. How many it were; none if
 /// it has been done before. None, too, if there was no memory to look at the originals.
 ///
 /// # Safety
@@ -69,10 +82,7 @@ pub unsafe fn guard(l: *mut lua_State, index: c_int) -> usize {
         sys::lua_pushnil(l);
         while sys::lua_next(l, table) != 0 {
             let f = sys::lua_tocfunction(l, -1);
-            let found = replacements(stock)
-                .into_iter()
-                .find(|&(original, _)| f.is_some_and(|f| f as usize == original as usize));
-            if let Some((_, ours)) = found {
+            if let Some(ours) = f.and_then(|f| replacement(stock, f)) {
                 sys::lua_pushvalue(l, -2);
                 push(l, stock, ours);
                 sys::lua_rawset(l, table);
