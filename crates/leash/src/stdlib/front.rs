@@ -13,7 +13,7 @@
 //! - **No trace begins at a vararg function** in LuaJIT. So none can fail there so often that it is blacklisted, and with it every loop that calls it.
 //! - **No line information**: the code is stripped. An interrupt that arrives in it names the line of its caller, and a traceback says `[C]`, as of the guarded functions.
 //! - **It does not loop**: a loop around it has guards of its own ([`crate::jit`]), and a C function that calls it again and again meets the hook in it.
-//! - **`type` and `select`** must be LuaJIT's own. That is seen by calling them: no other functions that are written in assembler answer so.
+//! - **`type` and `select`** must be LuaJIT's own. That is seen by calling `type`: no other function that is written in assembler answers so. `select` is told by its address.
 //!
 //! In the interpreter this costs some 30 ns a call. So there is nothing in front where the compiler is off when guards are installed.
 //!
@@ -144,7 +144,7 @@ pub unsafe fn push(l: *mut lua_State, index: c_int, stock: &Stock, guarded: lua_
         let is_there = compiler::is_on(l)
             && (sys::lua_rawgetp(l, sys::LUA_REGISTRYINDEX, key) == sys::LUA_TFUNCTION || {
                 let code = stock.fronts.as_ref().map(|codes| &codes[which]);
-                code.is_some_and(|code| make(l, code, original, guarded, key))
+                code.is_some_and(|code| make(l, (stock, code), original, guarded, key))
             });
         if is_there {
             sys::lua_insert(l, top + 1);
@@ -157,18 +157,18 @@ pub unsafe fn push(l: *mut lua_State, index: c_int, stock: &Stock, guarded: lua_
 /// Makes the function, on top, and keeps it. False if it cannot be made.
 unsafe fn make(
     l: *mut lua_State,
-    code: &Code,
+    (stock, code): (&Stock, &Code),
     original: c_int,
     guarded: lua_CFunction,
     key: *const c_void,
 ) -> bool {
     // SAFETY: by the caller, `push`. The code is what this LuaJIT has written.
     unsafe {
-        if !push_own(l, c"type", c"", c"string") {
+        if !push_type(l) {
             return false;
         }
         let own_type = sys::lua_gettop(l);
-        if !push_own(l, c"select", c"#", c"0") {
+        if !push_select(l, stock) {
             return false;
         }
         let own_select = sys::lua_gettop(l);
@@ -191,27 +191,44 @@ unsafe fn make(
     true
 }
 
-/// Pushes the global function of this name, if it is LuaJIT's own, which says `answer` when it is asked. False if it is not to be found.
-unsafe fn push_own(l: *mut lua_State, name: &CStr, question: &CStr, answer: &CStr) -> bool {
+/// Pushes LuaJIT's `type`. False if it is not to be found.
+unsafe fn push_type(l: *mut lua_State) -> bool {
     // SAFETY: by the caller. What is called is a function of LuaJIT's that is written in assembler, for it has no address.
+    unsafe {
+        if !push_global(l, c"type") || sys::lua_tocfunction(l, -1).is_some() {
+            return false;
+        }
+        sys::lua_pushvalue(l, -1);
+        sys::lua_pushstring(l, c"".as_ptr());
+        if sys::lua_pcall(l, 1, 1, 0) != 0 {
+            return false;
+        }
+        sys::lua_pushstring(l, c"string".as_ptr());
+        let is_it = sys::lua_rawequal(l, -1, -2) != 0;
+        sys::lua_settop(l, -3);
+        is_it
+    }
+}
+
+/// Pushes LuaJIT's `select`. False if it is not to be found.
+unsafe fn push_select(l: *mut lua_State, stock: &Stock) -> bool {
+    // SAFETY: by the caller.
+    unsafe {
+        push_global(l, c"select")
+            && sys::lua_tocfunction(l, -1).map(|f| f as usize) == stock.select.map(|f| f as usize)
+    }
+}
+
+/// Pushes the global function of this name. False if there is none.
+unsafe fn push_global(l: *mut lua_State, name: &CStr) -> bool {
+    // SAFETY: by the caller.
     unsafe {
         if !library::loaded(l, c"_G") {
             return false;
         }
         sys::lua_pushstring(l, name.as_ptr());
         sys::lua_rawget(l, -2);
-        if sys::lua_iscfunction(l, -1) == 0 || sys::lua_tocfunction(l, -1).is_some() {
-            return false;
-        }
-        sys::lua_pushvalue(l, -1);
-        sys::lua_pushstring(l, question.as_ptr());
-        if sys::lua_pcall(l, 1, 1, 0) != 0 {
-            return false;
-        }
-        let said = sys::lua_tolstring(l, -1, std::ptr::null_mut());
-        let is_it = !said.is_null() && CStr::from_ptr(said) == answer;
-        sys::lua_settop(l, -2);
-        is_it
+        sys::lua_iscfunction(l, -1) != 0
     }
 }
 

@@ -23,6 +23,9 @@ pub struct Stock {
     pub rep: lua_CFunction,
     /// Those of `table`.
     pub tables: tables::Stock,
+    /// The global function.
+    #[cfg(feature = "luajit")]
+    pub select: Option<lua_CFunction>,
     /// The code of what stands in front of some of them, if it could be made.
     #[cfg(feature = "luajit")]
     pub fronts: Option<super::front::Codes>,
@@ -117,6 +120,11 @@ unsafe extern "C-unwind" fn learn(l: *mut lua_State) -> c_int {
             sys::lua_getfield(l, string, name.as_ptr());
             sys::lua_tocfunction(l, -1)
         };
+        #[cfg(feature = "luajit")]
+        let select = {
+            sys::lua_getglobal(l, c"select".as_ptr());
+            sys::lua_tocfunction(l, -1)
+        };
         if let (Some(find), Some(find_match), Some(gmatch), Some(gsub), Some(rep)) = (
             field(c"find"),
             field(c"match"),
@@ -131,6 +139,8 @@ unsafe extern "C-unwind" fn learn(l: *mut lua_State) -> c_int {
                 gsub,
                 rep,
                 tables: tables::Stock::of(l, table),
+                #[cfg(feature = "luajit")]
+                select,
                 #[cfg(feature = "luajit")]
                 fronts: super::front::translate(l, string),
             };

@@ -27,6 +27,7 @@ pub type Index = sys::lua_Integer;
 pub type Index = c_int;
 
 /// A table of negative length has places nearly everywhere.
+#[cfg(not(feature = "luajit"))]
 const UNSIGNED: bool = cfg!(any(feature = "lua54", feature = "lua55"));
 
 /// What something must be able to do to stand in for a table: these bits.
