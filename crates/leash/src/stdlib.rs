@@ -1,12 +1,12 @@
 //! Library functions that can be interrupted.
 //!
 //! A C function sees no hook: until it returns, no limit reaches it. `string.find(("a"):rep(1e5), ("a*"):rep(30) .. "b")` takes longer than
-//! anybody lives. So here are `find`, `match`, `gmatch`, `gsub` and `rep` once more, which do the same on every input, error messages
+//! anybody lives. So here are `find`, `match`, `gmatch`, `gsub` and `rep`, and those of `table` that work for long ([`tables`]), once more, which do the same on every input, error messages
 //! included, and look up from their work every few thousand [steps](steps). [`guard`] puts them in the place of the originals.
 //!
 //! **The same** means: as the originals of the engine that is running. What the versions do differently is in [`dialect`], and what only the
 //! running library can tell (releases of one version differ) is asked of it, in a state of our own ([`stock`]). Proof is a
-//! comparison over millions of random calls, `tests/lua/guard_stdlib.lua`.
+//! comparison over millions of random calls, `tests/lua/guard_stdlib.lua` and `guard_stdlib_tables.lua`.
 //!
 //! **How they stop.** The signal handler sets the hook on every coroutine, so also on the one that is in here. A function that looks up sees it,
 //! and calls a C function that does nothing: Lua calls the hook for that, and from there on all is as everywhere ([`crate::hook`]): an error is
@@ -16,7 +16,7 @@
 //! What must be true, since an error may leave these functions wherever they look up: they own nothing but what lies on Lua's stack.
 //! Results are built in `luaL_Buffer` or a userdata, so the memory limit counts them.
 //!
-//! On LuaJIT a Lua function stands in front of two of them, for the sake of compiled code: `stdlib/front.rs`.
+//! On LuaJIT a Lua function stands in front of three of them, for the sake of compiled code: `stdlib/front.rs`.
 //!
 //! Only the originals are replaced. What a host has put in their place, or taken away, stays so.
 

@@ -12,10 +12,12 @@
 //! one read.
 //!
 //! **LuaJIT** compiles what is usual, and is fast where it does not. `remove` and `move` are Lua code there, which the hook and the guards in compiled code stop as any other. `concat` becomes
-//! part of compiled code, and joins nothing that is not there: a million fields take it 15 to 80 ms. So these three stay. In front of `insert` is a Lua function ([`super::front`]).
+//! part of compiled code, and joins nothing that is not there: a million short fields take it 15 to 80 ms. So these three stay. In front of `insert` is a Lua function ([`super::front`]).
 //!
 //! What the versions do differently is in [`dialect`].
 
+#[cfg(any(feature = "lua53", feature = "lua54", feature = "lua55"))]
+mod blocks;
 #[cfg(not(feature = "luajit"))]
 mod concat;
 mod dialect;

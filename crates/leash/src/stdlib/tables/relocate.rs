@@ -1,5 +1,6 @@
 //! `table.move`, of 5.3 and later. (`move` is a word of Rust's.)
 
+use super::blocks;
 use super::dialect::{self, needs};
 use super::{BETWEEN, original, pass};
 use crate::sys::{self, lua_Integer, lua_State};
@@ -30,15 +31,21 @@ pub unsafe extern "C-unwind" fn relocate(l: *mut lua_State) -> c_int {
         if to > lua_Integer::MAX - count + 1 {
             return sys::luaL_argerror(l, 4, c"destination wrap around".as_ptr());
         }
+        let first_to_last = to > end
+            || to <= from
+            || target != 1 && sys::lua_compare(l, 1, target, sys::LUA_OPEQ) == 0;
+        if blocks::is_raw(l, 1) && blocks::is_raw(l, target) {
+            sys::lua_settop(l, blocks::ARGUMENTS);
+            blocks::relocate(l, from, end, to, first_to_last);
+            sys::lua_pushvalue(l, target);
+            return 1;
+        }
         let one = |i| {
             dialect::get(l, 1, from + i);
             dialect::set(l, target, to + i);
             pass(l, i);
         };
-        if to > end
-            || to <= from
-            || target != 1 && sys::lua_compare(l, 1, target, sys::LUA_OPEQ) == 0
-        {
+        if first_to_last {
             for i in 0..count {
                 one(i);
             }

@@ -3,6 +3,8 @@
 //! Without a position it removes the last element. With one it moves down what is behind the place.
 
 use super::dialect;
+#[cfg(any(feature = "lua53", feature = "lua54", feature = "lua55"))]
+use super::{BETWEEN, blocks};
 use super::{original, pass};
 use crate::sys::{self, lua_State};
 use std::ffi::c_int;
@@ -18,6 +20,17 @@ pub unsafe extern "C-unwind" fn remove(l: *mut lua_State) -> c_int {
         let mut position = dialect::position(l, 2);
         if !dialect::may_remove(position, length) {
             return nowhere(l);
+        }
+        #[cfg(any(feature = "lua53", feature = "lua54", feature = "lua55"))]
+        if length > position && length.wrapping_sub(position) >= BETWEEN && blocks::is_raw(l, 1) {
+            sys::lua_settop(l, blocks::ARGUMENTS);
+            sys::lua_pushnil(l);
+            sys::lua_replace(l, blocks::ARGUMENTS);
+            dialect::get(l, 1, position);
+            blocks::relocate(l, position + 1, length, position, true);
+            sys::lua_pushnil(l);
+            dialect::set(l, 1, length);
+            return 1;
         }
         dialect::get(l, 1, position);
         while position < length {
