@@ -116,9 +116,9 @@ function leash.wrap(f) end
 ---@overload fun(f: function?): function?
 function leash.on_interrupt(co, f) end
 
----Puts functions that limits and interrupts can stop into the place of `string.find`, `match`, `gmatch`, `gsub` and `rep`. They do the same on every
----input. Only the originals are replaced, also as methods of strings; local copies that were taken before are not. Never done by `require`.
----@param env? table # whose field `string` is meant; default: the globals
+---Puts functions that limits and interrupts can stop into the place of `string.find`, `match`, `gmatch`, `gsub` and `rep`, and of `table.insert`, `remove`,
+---`concat`, `sort` and `move`. They do the same on every input. Only the originals are replaced, also as methods of strings; local copies that were taken before are not. Never done by `require`.
+---@param env? table # whose fields `string` and `table` are meant; default: the globals
 ---@return table env
 function leash.guard_stdlib(env) end
 

@@ -10,6 +10,7 @@ local mtint = require "mtint"
 local llthreads = require "llthreads2.ex"
 local mtmsg = require "mtmsg"
 local calls = require "support.calls"
+local while_interrupted = require "support.while_interrupted"
 local equal, ok, contains = check.equal, check.ok, check.contains
 local stopped, clean_test, SHORT = calls.stopped, calls.clean_test, calls.SHORT
 local unpack = table.unpack or unpack
@@ -133,44 +134,6 @@ clean_test("loops over short calls stop", function()
 end)
 
 -- Interrupts that do not stop ----------------------------------------------------------------------------------------------------
-
--- The guarded functions: on LuaJIT those that are called by a function in front of them as well.
-local guarded = {}
-for _, name in ipairs { "find", "match", "gmatch", "gsub", "rep" } do
-  guarded[string[name]] = true
-  for i = 1, 10 do
-    local _, value = debug.getupvalue(string[name], i)
-    if type(value) == "function" then guarded[value] = true end
-  end
-end
-
--- Runs f again and again, while another thread interrupts it, until so many interrupts have come while a guarded function was at work.
-local function while_interrupted(wanted, f)
-  local inside = 0
-  mtint.sethook(function()
-    for level = 2, 4 do
-      local info = debug.getinfo(level, "f")
-      if not info then break end
-      if guarded[info.func] then inside = inside + 1 end
-    end
-    collectgarbage "step"
-  end)
-  local to = mtmsg.newbuffer()
-  local thread = llthreads.new(function(id, inbox)
-    local mtmsg, mtint = require "mtmsg", require "mtint"
-    inbox = mtmsg.buffer(inbox)
-    while inbox:nextmsg(0.0005) == nil do mtint.interrupt(id) end
-  end, mtint.id(), to:id())
-  thread:start()
-  local fine, message = pcall(function()
-    while inside < wanted do f() end
-  end)
-  to:addmsg "end"
-  thread:join()
-  mtint.interrupt(mtint.id(), false)
-  mtint.sethook(nil)
-  if not fine then error(message, 0) end
-end
 
 local cases = {
   { "find", ("a"):rep(700), "a*a*b" },

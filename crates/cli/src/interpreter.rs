@@ -60,16 +60,19 @@ pub unsafe extern "C-unwind" fn pmain(l: *mut lua_State) -> c_int {
     }
 }
 
-/// Puts functions that can be stopped into the place of those of the library `string`. Its table is also where strings have their methods.
+/// Puts functions that can be stopped into the place of those of the libraries `string` and `table`. The table of the former is also where strings have
+/// their methods.
 ///
 /// # Safety
 /// `l` is the state of the job, its libraries are open and no script has run, and its running function may raise errors.
 unsafe fn guard_stdlib(l: *mut lua_State) {
     // SAFETY: as promised.
     unsafe {
-        ffi::lua_getglobal(l, c"string".as_ptr());
-        leash::stdlib::guard(l, -1);
-        ffi::lua_pop(l, 1);
+        for library in [c"string", c"table"] {
+            ffi::lua_getglobal(l, library.as_ptr());
+            leash::stdlib::guard(l, -1);
+            ffi::lua_pop(l, 1);
+        }
     }
 }
 

@@ -1,12 +1,12 @@
 //! Library functions that can be interrupted.
 //!
 //! A C function sees no hook: until it returns, no limit reaches it. `string.find(("a"):rep(1e5), ("a*"):rep(30) .. "b")` takes longer than
-//! anybody lives. So here are `find`, `match`, `gmatch`, `gsub` and `rep` once more, which do the same on every input, error messages
+//! anybody lives. So here are `find`, `match`, `gmatch`, `gsub` and `rep`, and those of `table` that work for long ([`tables`]), once more, which do the same on every input, error messages
 //! included, and look up from their work every few thousand [steps](steps). [`guard`] puts them in the place of the originals.
 //!
 //! **The same** means: as the originals of the engine that is running. What the versions do differently is in [`dialect`], and what only the
 //! running library can tell (releases of one version differ) is asked of it, in a state of our own ([`stock`]). Proof is a
-//! comparison over millions of random calls, `tests/lua/guard_stdlib.lua`.
+//! comparison over millions of random calls, `tests/lua/guard_stdlib.lua` and `guard_stdlib_tables.lua`.
 //!
 //! **How they stop.** The signal handler sets the hook on every coroutine, so also on the one that is in here. A function that looks up sees it,
 //! and calls a C function that does nothing: Lua calls the hook for that, and from there on all is as everywhere ([`crate::hook`]): an error is
@@ -16,10 +16,11 @@
 //! What must be true, since an error may leave these functions wherever they look up: they own nothing but what lies on Lua's stack.
 //! Results are built in `luaL_Buffer` or a userdata, so the memory limit counts them.
 //!
-//! On LuaJIT a Lua function stands in front of two of them, for the sake of compiled code: `stdlib/front.rs`.
+//! On LuaJIT a Lua function stands in front of three of them, for the sake of compiled code: `stdlib/front.rs`.
 //!
 //! Only the originals are replaced. What a host has put in their place, or taken away, stays so.
 
+mod buffer;
 mod captures;
 mod classes;
 mod dialect;
@@ -32,13 +33,14 @@ mod matcher;
 mod rep;
 mod steps;
 mod stock;
+mod tables;
 
 use crate::sys::{self, lua_CFunction, lua_State};
 use std::ffi::c_int;
 use stock::Stock;
 
-/// The originals and what stands in for each.
-fn replacements(stock: &Stock) -> [(lua_CFunction, lua_CFunction); 5] {
+/// The functions of `string`, and what stands in for each.
+fn strings(stock: &Stock) -> [(lua_CFunction, lua_CFunction); 5] {
     [
         (stock.find, find::find),
         (stock.find_match, find::find_match),
@@ -48,7 +50,18 @@ fn replacements(stock: &Stock) -> [(lua_CFunction, lua_CFunction); 5] {
     ]
 }
 
-/// Replaces the functions of the library `string` in the table at `index`, under whatever names they are there. How many it were; none if
+/// What stands in for this function, if it is one of the originals.
+fn replacement(stock: &Stock, f: lua_CFunction) -> Option<lua_CFunction> {
+    let of_tables = stock.tables.replacements();
+    let all = strings(stock)
+        .into_iter()
+        .map(|(original, ours)| (Some(original), ours))
+        .chain(of_tables);
+    let mut found = all.filter(|(original, _)| original.is_some_and(|o| o as usize == f as usize));
+    found.next().map(|(_, ours)| ours)
+}
+
+/// Replaces the functions of the libraries `string` and `table` in the table at `index`, under whatever names they are there. How many it were; none if
 /// it has been done before. None, too, if there was no memory to look at the originals.
 ///
 /// # Safety
@@ -69,10 +82,7 @@ pub unsafe fn guard(l: *mut lua_State, index: c_int) -> usize {
         sys::lua_pushnil(l);
         while sys::lua_next(l, table) != 0 {
             let f = sys::lua_tocfunction(l, -1);
-            let found = replacements(stock)
-                .into_iter()
-                .find(|&(original, _)| f.is_some_and(|f| f as usize == original as usize));
-            if let Some((_, ours)) = found {
+            if let Some(ours) = f.and_then(|f| replacement(stock, f)) {
                 sys::lua_pushvalue(l, -2);
                 push(l, stock, ours);
                 sys::lua_rawset(l, table);

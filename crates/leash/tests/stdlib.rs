@@ -17,6 +17,10 @@ unsafe fn guarded() -> *mut lua_State {
         assert_eq!(stdlib::guard(l, -1), 0, "twice");
         assert_eq!(sys::lua_gettop(l), 1);
         sys::lua_settop(l, 0);
+        sys::lua_getglobal(l, c"table".as_ptr());
+        assert!((2..=5).contains(&stdlib::guard(l, -1)));
+        assert_eq!(stdlib::guard(l, -1), 0, "twice");
+        sys::lua_settop(l, 0);
         l
     }
 }
@@ -56,6 +60,9 @@ fn an_attached_state_is_stopped() {
             "return (('a'):rep(1000)):gsub(('a-'):rep(30) .. 'b', '')",
             "for _ in (('a'):rep(3000)):gmatch(('a*'):rep(30) .. 'b') do end",
             "return ('ab'):rep(300000000)",
+            "while true do local t = {} for i = 1, 1e4 do t[i] = i end table.insert(t, 1, 0) table.remove(t, 1) table.sort(t) table.concat(t) end",
+            "if table.move then table.move({}, 1, 2^53, 2) elseif table.unpack then table.remove(setmetatable({}, { __len = function() return 2^30 end }), 1)
+             else table.insert({}, -2^31, 1) end",
         ] {
             load(l, code);
             let stop = vm.call(l, 0, 0, 0, &limits).expect_err(code);

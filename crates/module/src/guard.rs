@@ -1,7 +1,7 @@
-//! `leash.guard_stdlib([env])`: functions of the library `string` that can be stopped, in place of the originals.
+//! `leash.guard_stdlib([env])`: functions of the libraries `string` and `table` that can be stopped, in place of the originals.
 //!
-//! Two tables are looked at: `env.string`, and the one in which strings find their methods (`__index` of their metatable), which code in any environment
-//! reaches by `s:find()`. They are nearly always the same. Fields that are not the originals are left alone ([`leash::stdlib`]).
+//! Three tables are looked at: `env.table`, if there is one, `env.string`, and the one in which strings find their methods (`__index` of their metatable), which code in any environment
+//! reaches by `s:find()`. The last two are nearly always the same. Fields that are not the originals are left alone ([`leash::stdlib`]).
 
 use leash::stdlib;
 use leash::sys::{self, lua_State};
@@ -29,6 +29,10 @@ pub unsafe extern "C-unwind" fn guard_stdlib(l: *mut lua_State) -> c_int {
             sys::luaL_argerror(l, 1, c"there is no table 'string' in it".as_ptr());
         }
         guard_methods(l);
+        sys::lua_getfield(l, 1, c"table".as_ptr());
+        if sys::lua_type(l, -1) == sys::LUA_TTABLE {
+            stdlib::guard(l, -1);
+        }
         sys::lua_settop(l, 1);
     }
     1

@@ -1,4 +1,4 @@
-//! What the guarded functions of `string` cost, against the originals.
+//! What the guarded functions of `string` and `table` cost, against the originals.
 //!
 //! Both run in one process, in turn, in the standard interpreters ([`stdlib.lua`](lua/stdlib.lua)), since they differ in nothing else.
 
@@ -82,11 +82,11 @@ pub fn section(all: &[Guarded]) -> Section {
         "\
 ## What guarded library functions cost
 
-![Guarded functions of string against the originals, for each use and engine](benchmarks/stdlib.svg)
+![Guarded functions of string and table against the originals, for each use and engine](benchmarks/stdlib.svg)
 
-CPU time of the functions that `leash.guard_stdlib` puts in the place of `find`, `match`, `gmatch`, `gsub` and `rep`, as a ratio to the originals of the
+CPU time of the functions that `leash.guard_stdlib` puts in the place of those of `string` and `table`, as a ratio to the originals of the
 same interpreter (5.5: a plain one around the vendored library), both in one process, in turn; the median of all turns. The goal is 1.1. LuaJIT compiles
-two of the originals, `rep` and `find` of plain text, and moves what does not change out of loops; `-joff` is like with like.
+three of the originals, `rep`, `find` of plain text and an `insert` that appends, and moves what does not change out of loops; `-joff` is like with like.
 
 {}",
         rows(all)
@@ -142,7 +142,7 @@ fn chart(all: &[Guarded]) -> String {
     });
     Rows {
         title: "What guarded library functions cost",
-        heading: "Time of guarded functions of string, as a ratio to the originals (logarithmic; less is faster)",
+        heading: "Time of guarded functions of string and table, as a ratio to the originals (logarithmic; less is faster)",
         legend: vec![
             (Mark::Dot(BLUE), "Lua 5.1 to 5.5"),
             (Mark::Dot(ORANGE), "LuaJIT, with the compiler on and off"),

@@ -29,9 +29,11 @@ pub fn is_our_hook(hook: sys::Hook) -> bool {
 /// # Safety
 /// `l` is a live coroutine on its own thread.
 pub unsafe fn is_waiting(l: *mut lua_State) -> bool {
-    // SAFETY: by the caller. A signal handler may set it at any time; then it is seen the next time.
-    let now = unsafe { SavedHook::of(l) };
-    is_ours(now) && now.mask & sys::LUA_MASKCALL != 0
+    // SAFETY: by the caller. A signal handler may set it at any time; then it is seen the next time. Mostly none is set, and one read tells.
+    unsafe {
+        sys::lua_gethook(l).is_some_and(is_our_hook)
+            && sys::lua_gethookmask(l) & sys::LUA_MASKCALL != 0
+    }
 }
 
 /// See [`is_our_hook`].

@@ -98,8 +98,11 @@ fn as_int(n: f64) -> i64 {
 }
 
 /// A whole number at `index`, in the type that the original uses.
-unsafe fn count(l: *mut lua_State, index: c_int) -> i64 {
-    // SAFETY: by the caller: in a C function. May raise.
+///
+/// # Safety
+/// In a C function that Lua has called. May raise.
+pub unsafe fn count(l: *mut lua_State, index: c_int) -> i64 {
+    // SAFETY: by the caller.
     unsafe {
         #[cfg(feature = "luajit")]
         return as_int(sys::luaL_checknumber(l, index));

@@ -1,7 +1,7 @@
-//! LuaJIT: Lua functions in front of the guarded `find` and `rep`.
+//! LuaJIT: Lua functions in front of the guarded `find`, `rep` and `table.insert`.
 //!
-//! LuaJIT compiles two of the originals, `rep` and `find` of plain text, into calls that cost next to nothing and that it moves out of loops; at a
-//! C function like ours a trace ends, or is stitched to the next. So into the place of these two comes a Lua function, which becomes part of its caller's
+//! LuaJIT compiles three of the originals, `rep`, `find` of plain text and an `insert` that appends, into calls that cost next to nothing and that it moves out of loops; at a
+//! C function like ours a trace ends, or is stitched to the next. So into the place of these comes a Lua function, which becomes part of its caller's
 //! trace. It calls the original where that surely ends within a millisecond and cannot fail, and the guarded function otherwise ([`TEXTS`]).
 //!
 //! - **Which patterns are text**, that is without special characters, is looked up in a table. What is not there yet, the function [`note`] notes; when
@@ -13,15 +13,15 @@
 //! - **No trace begins at a vararg function** in LuaJIT. So none can fail there so often that it is blacklisted, and with it every loop that calls it.
 //! - **No line information**: the code is stripped. An interrupt that arrives in it names the line of its caller, and a traceback says `[C]`, as of the guarded functions.
 //! - **It does not loop**: a loop around it has guards of its own ([`crate::jit`]), and a C function that calls it again and again meets the hook in it.
-//! - **`type`** must be LuaJIT's own. That is seen by calling it: no other function that is written in assembler answers so.
+//! - **`type` and `select`** must be LuaJIT's own. That is seen by calling `type`: no other function that is written in assembler answers so. `select` is told by its address.
 //!
 //! In the interpreter this costs some 30 ns a call. So there is nothing in front where the compiler is off when guards are installed.
 //!
 //! Dropped: a copy of the original whose C function is ours, for LuaJIT tells what to compile by another field; compiled code would never look up.
 
 use super::find::{self, is_plain};
-use super::rep;
 use super::stock::Stock;
+use super::{rep, tables};
 use crate::sys::{self, lua_CFunction, lua_State};
 use crate::{compiler, library};
 use std::ffi::{CStr, c_int, c_void};
@@ -29,9 +29,9 @@ use std::ffi::{CStr, c_int, c_void};
 /// What is in front of which function, as chunks that make it; each is called with the same values.
 ///
 /// A search takes at most 0.1 ms, or 0.9 ms if it is tail-called: 6 ns for each character, when the first one of the pattern is everywhere; 0.05 ns
-/// when it is the only one. A repetition takes at most 0.1 ms.
-const TEXTS: [&CStr; 2] = [
-    c"local find, guarded, type, is_text, note = ...
+/// when it is the only one. A repetition takes at most 0.1 ms. To append to a table cannot fail.
+const TEXTS: [&CStr; 3] = [
+    c"local find, guarded, type, _, is_text, note = ...
 return function(...)
   local s, p, init, plain = ...
   local text = is_text[p]
@@ -58,6 +58,15 @@ return function(...)
   end
   return guarded(...)
 end",
+    c"local insert, guarded, type, select = ...
+return function(...)
+  local t, value, third = ...
+  if third == nil and type(t) == 'table' and select('#', ...) == 2 then
+    insert(t, value)
+    return
+  end
+  return guarded(...)
+end",
 ];
 
 /// Longer patterns are not noted. As in the text above.
@@ -77,15 +86,18 @@ impl Code {
     const ROOM: usize = 1024;
 }
 
+/// A chunk for each text.
+pub type Codes = [Code; TEXTS.len()];
+
 /// Translates the texts; the library `string` is at this index. None if there is no room for the code.
 ///
 /// # Safety
 /// In a C function that Lua has called, with free slots, in a state that no script has touched. May raise.
-pub unsafe fn translate(l: *mut lua_State, string: c_int) -> Option<[Code; 2]> {
+pub unsafe fn translate(l: *mut lua_State, string: c_int) -> Option<Codes> {
     let mut codes = [Code {
         bytes: [0; Code::ROOM],
         length: 0,
-    }; 2];
+    }; TEXTS.len()];
     for (text, code) in TEXTS.into_iter().zip(&mut codes) {
         // SAFETY: by the caller. The bytes are copied while their string is on the stack.
         unsafe {
@@ -109,7 +121,7 @@ pub unsafe fn translate(l: *mut lua_State, string: c_int) -> Option<[Code; 2]> {
 }
 
 /// Their addresses are the keys of the functions in the registry.
-static KEYS: [u8; 2] = [0; 2];
+static KEYS: [u8; TEXTS.len()] = [0; TEXTS.len()];
 
 /// Pushes what stands in front of `guarded`, always the same function in a state; the original is at `index`, counted from the top. False, and nothing, if
 /// there is nothing in front.
@@ -117,7 +129,7 @@ static KEYS: [u8; 2] = [0; 2];
 /// # Safety
 /// In a C function that Lua has called, in `l`, with a dozen free slots. May raise. `guarded` guards the original.
 pub unsafe fn push(l: *mut lua_State, index: c_int, stock: &Stock, guarded: lua_CFunction) -> bool {
-    let have_one: [lua_CFunction; 2] = [find::find, rep::rep];
+    let have_one: [lua_CFunction; TEXTS.len()] = [find::find, rep::rep, tables::insert];
     let Some(which) = have_one
         .iter()
         .position(|&f| f as usize == guarded as usize)
@@ -132,7 +144,7 @@ pub unsafe fn push(l: *mut lua_State, index: c_int, stock: &Stock, guarded: lua_
         let is_there = compiler::is_on(l)
             && (sys::lua_rawgetp(l, sys::LUA_REGISTRYINDEX, key) == sys::LUA_TFUNCTION || {
                 let code = stock.fronts.as_ref().map(|codes| &codes[which]);
-                code.is_some_and(|code| make(l, code, original, guarded, key))
+                code.is_some_and(|code| make(l, (stock, code), original, guarded, key))
             });
         if is_there {
             sys::lua_insert(l, top + 1);
@@ -145,7 +157,7 @@ pub unsafe fn push(l: *mut lua_State, index: c_int, stock: &Stock, guarded: lua_
 /// Makes the function, on top, and keeps it. False if it cannot be made.
 unsafe fn make(
     l: *mut lua_State,
-    code: &Code,
+    (stock, code): (&Stock, &Code),
     original: c_int,
     guarded: lua_CFunction,
     key: *const c_void,
@@ -156,6 +168,10 @@ unsafe fn make(
             return false;
         }
         let own_type = sys::lua_gettop(l);
+        if !push_select(l, stock) {
+            return false;
+        }
+        let own_select = sys::lua_gettop(l);
         let (bytes, name) = (code.bytes.as_ptr().cast(), c"=[C]".as_ptr());
         if sys::luaL_loadbuffer(l, bytes, code.length, name) != 0 {
             return false;
@@ -163,11 +179,12 @@ unsafe fn make(
         sys::lua_pushvalue(l, original);
         sys::lua_pushcfunction(l, guarded);
         sys::lua_pushvalue(l, own_type);
+        sys::lua_pushvalue(l, own_select);
         sys::lua_createtable(l, 0, 0);
         sys::lua_pushvalue(l, -1);
         sys::lua_pushinteger(l, 0);
         sys::lua_pushcclosure(l, note, 2);
-        sys::lua_call(l, 5, 1);
+        sys::lua_call(l, 6, 1);
         sys::lua_pushvalue(l, -1);
         sys::lua_rawsetp(l, sys::LUA_REGISTRYINDEX, key);
     }
@@ -178,12 +195,7 @@ unsafe fn make(
 unsafe fn push_type(l: *mut lua_State) -> bool {
     // SAFETY: by the caller. What is called is a function of LuaJIT's that is written in assembler, for it has no address.
     unsafe {
-        if !library::loaded(l, c"_G") {
-            return false;
-        }
-        sys::lua_pushstring(l, c"type".as_ptr());
-        sys::lua_rawget(l, -2);
-        if sys::lua_iscfunction(l, -1) == 0 || sys::lua_tocfunction(l, -1).is_some() {
+        if !push_global(l, c"type") || sys::lua_tocfunction(l, -1).is_some() {
             return false;
         }
         sys::lua_pushvalue(l, -1);
@@ -195,6 +207,28 @@ unsafe fn push_type(l: *mut lua_State) -> bool {
         let is_it = sys::lua_rawequal(l, -1, -2) != 0;
         sys::lua_settop(l, -3);
         is_it
+    }
+}
+
+/// Pushes LuaJIT's `select`. False if it is not to be found.
+unsafe fn push_select(l: *mut lua_State, stock: &Stock) -> bool {
+    // SAFETY: by the caller.
+    unsafe {
+        push_global(l, c"select")
+            && sys::lua_tocfunction(l, -1).map(|f| f as usize) == stock.select.map(|f| f as usize)
+    }
+}
+
+/// Pushes the global function of this name. False if there is none.
+unsafe fn push_global(l: *mut lua_State, name: &CStr) -> bool {
+    // SAFETY: by the caller.
+    unsafe {
+        if !library::loaded(l, c"_G") {
+            return false;
+        }
+        sys::lua_pushstring(l, name.as_ptr());
+        sys::lua_rawget(l, -2);
+        sys::lua_iscfunction(l, -1) != 0
     }
 }
 

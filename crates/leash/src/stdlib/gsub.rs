@@ -3,6 +3,7 @@
 //! Text between matches is copied when the next match has been found, not character by character. Where nothing was replaced, the result is the
 //! subject itself, as the originals do it from 5.4 on.
 
+use super::buffer::add;
 use super::captures::{self, Text};
 use super::matcher::{At, BYTES_A_STEP, Matcher};
 use super::stock::{self, APART};
@@ -80,48 +81,6 @@ pub unsafe extern "C-unwind" fn gsub(l: *mut lua_State) -> c_int {
         sys::lua_pushinteger(l, count as lua_Integer);
     }
     2
-}
-
-/// Adds some bytes.
-#[inline(always)]
-unsafe fn add(result: *mut luaL_Buffer, from: At, to: At) {
-    // SAFETY: by the caller. The room that a buffer has is told by its fields, which the macros of `lauxlib.h` use as well.
-    unsafe {
-        let length = to.offset_from_unsigned(from);
-        let (room, left) = room(result);
-        if length > left {
-            sys::luaL_addlstring(result, from.cast(), length);
-        } else {
-            if length < 16 {
-                for i in 0..length {
-                    *room.add(i) = *from.add(i);
-                }
-            } else {
-                room.copy_from_nonoverlapping(from, length);
-            }
-            sys::luaL_addsize(result, length);
-        }
-    }
-}
-
-/// Where the next byte goes in a buffer, and how many have room.
-#[inline(always)]
-unsafe fn room(result: *mut luaL_Buffer) -> (*mut u8, usize) {
-    // SAFETY: by the caller: a buffer in use.
-    unsafe {
-        #[cfg(any(feature = "lua51", feature = "luajit"))]
-        {
-            let p = (*result).p;
-            let end = (&raw mut (*result).buffer).cast::<std::ffi::c_char>();
-            let end = end.add(sys::LUAL_BUFFERSIZE);
-            (p.cast(), end.offset_from_unsigned(p))
-        }
-        #[cfg(not(any(feature = "lua51", feature = "luajit")))]
-        {
-            let n = (*result).n;
-            ((*result).b.add(n).cast(), (*result).size - n)
-        }
-    }
 }
 
 /// Adds what stands for a match; nothing, and false, if the match is to stay.

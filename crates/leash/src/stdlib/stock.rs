@@ -3,6 +3,7 @@
 //! Both are learned once, in a state of our own that no script has touched. Functions are told by their addresses, which are the same in every
 //! state of a process.
 
+use super::tables;
 use crate::sys::{self, lua_CFunction, lua_State};
 use std::ffi::{CStr, c_int};
 use std::sync::OnceLock;
@@ -20,9 +21,14 @@ pub struct Stock {
     pub gsub: lua_CFunction,
     /// `string.rep`
     pub rep: lua_CFunction,
-    /// The code of what stands in front of two of them, if it could be made.
+    /// Those of `table`.
+    pub tables: tables::Stock,
+    /// The global function.
     #[cfg(feature = "luajit")]
-    pub fronts: Option<[super::front::Code; 2]>,
+    pub select: Option<lua_CFunction>,
+    /// The code of what stands in front of some of them, if it could be made.
+    #[cfg(feature = "luajit")]
+    pub fronts: Option<super::front::Codes>,
 }
 
 /// No empty match directly behind another match.
@@ -31,6 +37,19 @@ pub const APART: u8 = 1;
 pub const END_IS_LAST_START: u8 = 2;
 /// An iterator of `gmatch` does not forget how deep it was when an error ended it.
 pub const KEEPS_DEPTH: u8 = 4;
+/// A string may stand in for a table: what it needs besides `__index` is no `__len`.
+pub const TEXT_IS_TABLE: u8 = 8;
+/// `table.insert` inserts at any position.
+pub const ANY_POSITION: u8 = 16;
+
+/// In the order of the answers to [`QUESTIONS`].
+const ASKED: [u8; 5] = [
+    APART,
+    END_IS_LAST_START,
+    KEEPS_DEPTH,
+    TEXT_IS_TABLE,
+    ANY_POSITION,
+];
 
 /// What is so. Written once, before any function is replaced, so before it is read.
 static FACTS: AtomicU8 = AtomicU8::new(0);
@@ -66,13 +85,14 @@ pub fn stock() -> Option<&'static Stock> {
 
 /// Asks the library; returns one boolean for each fact.
 const QUESTIONS: &CStr = c"
-local string, pcall = ...
+local string, table, pcall = ...
 local iterator, complex = string.gmatch('x', '['), false
 for i = 1, 250 do
   local _, message = pcall(iterator)
   complex = complex or string.find(message, 'complex', 1, true) ~= nil
 end
-return string.gsub('ab', 'a*', 'x') == 'xbx', string.find('a', '', 9) ~= nil, complex
+return string.gsub('ab', 'a*', 'x') == 'xbx', string.find('a', '', 9) ~= nil, complex,
+  (pcall(table.concat, '', '', 1, 0)), (pcall(table.insert, {}, 9, true))
 ";
 
 /// Fills an `Option<(Stock, u8)>`, to which the argument points.
@@ -82,23 +102,27 @@ unsafe extern "C-unwind" fn learn(l: *mut lua_State) -> c_int {
         let into = sys::lua_touserdata(l, 1).cast::<Option<(Stock, u8)>>();
         open(l, sys::luaopen_base, c"");
         let string = open(l, sys::luaopen_string, c"string");
-        if string == 0 || sys::luaL_loadstring(l, QUESTIONS.as_ptr()) != 0 {
+        let table = open(l, sys::luaopen_table, c"table");
+        if string == 0 || table == 0 || sys::luaL_loadstring(l, QUESTIONS.as_ptr()) != 0 {
             return 0;
         }
         sys::lua_pushvalue(l, string);
+        sys::lua_pushvalue(l, table);
         sys::lua_getglobal(l, c"pcall".as_ptr());
-        sys::lua_call(l, 2, 3);
+        sys::lua_call(l, 3, ASKED.len() as c_int);
         let mut facts = 0;
-        for (i, fact) in [APART, END_IS_LAST_START, KEEPS_DEPTH]
-            .into_iter()
-            .enumerate()
-        {
-            if sys::lua_toboolean(l, i as c_int - 3) != 0 {
+        for (i, fact) in ASKED.into_iter().enumerate() {
+            if sys::lua_toboolean(l, i as c_int - ASKED.len() as c_int) != 0 {
                 facts |= fact;
             }
         }
         let field = |name: &CStr| {
             sys::lua_getfield(l, string, name.as_ptr());
+            sys::lua_tocfunction(l, -1)
+        };
+        #[cfg(feature = "luajit")]
+        let select = {
+            sys::lua_getglobal(l, c"select".as_ptr());
             sys::lua_tocfunction(l, -1)
         };
         if let (Some(find), Some(find_match), Some(gmatch), Some(gsub), Some(rep)) = (
@@ -114,6 +138,9 @@ unsafe extern "C-unwind" fn learn(l: *mut lua_State) -> c_int {
                 gmatch,
                 gsub,
                 rep,
+                tables: tables::Stock::of(l, table),
+                #[cfg(feature = "luajit")]
+                select,
                 #[cfg(feature = "luajit")]
                 fronts: super::front::translate(l, string),
             };

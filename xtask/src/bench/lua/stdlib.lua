@@ -1,4 +1,4 @@
--- What the guarded functions of `string` take, of what the originals take: INTERPRETER stdlib.lua [TURNS] ["interpreted"]
+-- What the guarded functions of `string` and `table` take, of what the originals take: INTERPRETER stdlib.lua [TURNS] ["interpreted"]
 --
 -- Both in one process, in turn, in the same code, loaded once for each. A line for each workload: its name and the ratio of each turn.
 
@@ -6,9 +6,15 @@ local turns, interpreted = tonumber(arg[1] or 15), arg[2] == "interpreted"
 if jit and interpreted then jit.off() end
 
 local original = {}
-for name, f in pairs(string) do original[name] = f end
+local guarded = {}
+local function collect(into)
+  for _, library in ipairs { string, table } do
+    for name, f in pairs(library) do into[name] = f end
+  end
+end
+collect(original)
 require "leash".guard_stdlib()
-local guarded = string
+collect(guarded)
 
 local words = ("the quick brown fox jumps over the lazy dog, again and again; "):rep(20)
 local lines = ("key1 = value one\nkey2=value 2\n\n# a comment\nlonger_key = 'quoted text'\n"):rep(10)
@@ -54,7 +60,34 @@ local workloads = {
   { "rep, 10 kB", 10, [[ rep("0123456789", 1000) ]] },
   { "rep, 100 kB", 1, [[ rep("x", 100000) ]] },
   { "rep, separator", 100, [[ rep("ab", 5, ", ") ]] },
+  { "insert, append", 1, [[ local list = {} for k = 1, 100 do insert(list, k) end ]] },
+  { "insert, first of 10", 100, [[ insert(ten, 1, i) ten[11] = nil ]] },
+  { "insert, first of 1000", 10, [[ insert(thousand, 1, i) thousand[1001] = nil ]] },
+  { "insert, first of 100,000", 1, [[ insert(many, 1, i) many[100001] = nil ]] },
+  { "remove, last", 100, [[ remove(ten) ten[10] = i ]] },
+  { "remove, first of 10", 100, [[ remove(ten, 1) ten[10] = i ]] },
+  { "remove, first of 1000", 10, [[ remove(thousand, 1) thousand[1000] = i ]] },
+  { "remove, first of 100,000", 1, [[ remove(many, 1) many[100000] = i ]] },
+  { "concat, 3 words", 100, [[ concat(three, " ") ]] },
+  { "concat, 100 words", 10, [[ concat(hundred, ", ") ]] },
+  { "concat, 10,000 words", 1, [[ concat(all) ]] },
+  { "concat, 1000 numbers", 1, [[ concat(thousand, ",") ]] },
+  { "sort, 10 numbers", 10, [[ for k = 1, 10 do ten[k] = k * 7 % 11 end sort(ten) ]] },
+  { "sort, 1000 numbers", 1, [[ for k = 1, 1000 do thousand[k] = k * 617 % 1009 end sort(thousand) ]] },
+  { "sort, 100 words", 1, [[ for k = 1, 100 do hundred[k] = all[k * 37] end sort(hundred) ]] },
+  { "sort, by a function", 1, [[ for k = 1, 100 do ten[k] = k * 37 % 101 end sort(ten, less) for k = 11, 100 do ten[k] = nil end ]] },
+  { "move, 3", 100, [[ move(ten, 1, 3, 4) ]], "move" },
+  { "move, 1000", 10, [[ move(thousand, 1, 1000, 2) thousand[1001] = nil ]], "move" },
+  { "move, 100,000 to another", 1, [[ move(many, 1, 100000, 1, other) ]], "move" },
 }
+
+local three, hundred, all, ten, thousand, many, other = { "a", "few", "words" }, {}, {}, {}, {}, {}, {}
+for i = 1, 100000 do many[i] = i end
+for i = 1, 10000 do all[i] = ("word%x"):format(i * 7919 % 10007) end
+for i = 1, 1000 do thousand[i] = i end
+for i = 1, 100 do hundred[i] = all[i] end
+for i = 1, 10 do ten[i] = i end
+local function less(a, b) return a < b end
 
 local t = { the = "THE", fox = "FOX", ["&"] = "&amp;", ["'"] = "&#39;" }
 local function f(word) return #word > 4 and "long" or nil end
@@ -62,13 +95,15 @@ local function f(word) return #word > 4 and "long" or nil end
 local function make(code, repetitions, set)
   local source = ([[
     local words, lines, long, csv, hellos, t, f, find, match, gmatch, gsub, rep = ...
+    local three, hundred, all, ten, thousand, many, other, less, insert, remove, concat, sort, move = select(13, ...)
     return function(n)
       for i = 1, n * %d do
         local hello, hello42 = hellos[i %% 4 + 1], hellos[i %% 4 + 5]
         %s
       end
     end]]):format(repetitions, code)
-  return (loadstring or load)(source)(words, lines, long, csv, hellos, t, f, set.find, set.match, set.gmatch, set.gsub, set.rep)
+  return (loadstring or load)(source)(words, lines, long, csv, hellos, t, f, set.find, set.match, set.gmatch, set.gsub, set.rep,
+    three, hundred, all, ten, thousand, many, other, less, set.insert, set.remove, set.concat, set.sort, set.move)
 end
 
 local clock = os.clock
@@ -83,7 +118,7 @@ end
 
 local wanted = arg[3]
 for _, workload in ipairs(workloads) do
-  if not wanted or workload[1]:find(wanted) then
+  if (not wanted or workload[1]:find(wanted)) and (not workload[4] or original[workload[4]]) then
     local name, repetitions, code = workload[1], workload[2], workload[3]
     local theirs, ours = make(code, repetitions, original), make(code, repetitions, guarded)
     local n = 1
