@@ -1,25 +1,28 @@
--- Interrupts that find a guarded function at work, and let it go on. `leash.guard_stdlib()` has been called before this is loaded.
+-- Interrupts that find a guarded function at work, and let it go on. `leash.guard_stdlib()` has been called before.
 
 local mtint = require "mtint"
 local llthreads = require "llthreads2.ex"
 local mtmsg = require "mtmsg"
 
 -- The guarded functions: on LuaJIT those that are called by a function in front of them as well.
-local guarded = {}
-for _, list in ipairs { { string, "find", "match", "gmatch", "gsub", "rep" }, { table, "insert", "remove", "concat", "sort", "move" } } do
-  for k = 2, #list do
-    local f = list[1][list[k]]
-    if f then guarded[f] = true end
-    for i = 1, f and 10 or 0 do
-      local _, value = debug.getupvalue(f, i)
-      if type(value) == "function" then guarded[value] = true end
+local function all_guarded()
+  local guarded = {}
+  for _, list in ipairs { { string, "find", "match", "gmatch", "gsub", "rep" }, { table, "insert", "remove", "concat", "sort", "move" } } do
+    for k = 2, #list do
+      local f = list[1][list[k]]
+      if f then guarded[f] = true end
+      for i = 1, f and 10 or 0 do
+        local _, value = debug.getupvalue(f, i)
+        if type(value) == "function" then guarded[value] = true end
+      end
     end
   end
+  return guarded
 end
 
 -- Runs f again and again, while another thread interrupts it, until so many interrupts have come while a guarded function was at work.
 return function(wanted, f)
-  local inside = 0
+  local inside, guarded = 0, all_guarded()
   mtint.sethook(function()
     for level = 2, 4 do
       local info = debug.getinfo(level, "f")
