@@ -1,11 +1,12 @@
 //! What a fresh pair of eyes broke with finalizers and coroutines in coroutines, once each: every test here failed before its bug was mended.
 
+#![cfg(feature = "luajit")]
+
 mod common;
 use common::{Lua, timeout};
 use leash::Reason;
 
 /// Each `coroutine.wrap` put its place in front of the message of the stop: 4000 texts, of up to 100 KB, that nobody collected.
-#[cfg(feature = "luajit")]
 #[test]
 fn a_stop_passes_through_a_chain_of_coroutines_without_growing() {
     for limits in [timeout(100), timeout(100).instructions(1 << 40)] {
