@@ -74,9 +74,11 @@ pub struct Record {
     pub scoped: AtomicBool,
     /// The state is gone, or going, while a call is open: nothing can be delivered, but the limits are still watched.
     pub closing: AtomicBool,
-    /// When the last delivery ended, and how long it took, in nanoseconds.
+    /// When the delivery began that is under way, as `Ticks`; 0: none is. When the last one ended, and how much CPU time it took, in nanoseconds.
+    walk_began: AtomicU64,
+    /// See `walk_began`.
     walk_ended: AtomicU64,
-    /// See `walk_ended`.
+    /// See `walk_began`.
     walk_took: AtomicU64,
     /// Deliveries since then.
     sends: AtomicU32,
@@ -117,6 +119,7 @@ impl Default for Record {
             asked_at: AtomicU64::new(0),
             scoped: AtomicBool::new(false),
             closing: AtomicBool::new(false),
+            walk_began: AtomicU64::new(0),
             walk_ended: AtomicU64::new(0),
             walk_took: AtomicU64::new(0),
             sends: AtomicU32::new(0),
@@ -149,6 +152,7 @@ impl Record {
         self.watching.reset();
         self.scoped.store(false, Ordering::Relaxed);
         self.closing.store(false, Ordering::Relaxed);
+        self.walk_began.store(0, Ordering::Relaxed);
         self.walk_ended.store(0, Ordering::Relaxed);
         self.walk_took.store(0, Ordering::Relaxed);
         self.stuck.store(ptr::null_mut(), Ordering::Relaxed);
@@ -181,8 +185,11 @@ impl Record {
             return false;
         }
         self.set_pending();
-        owner.poke();
-        self.arm(Ticks::now()); // asks again until it is answered
+        let now = Ticks::now();
+        if self.rest_until(now) <= now {
+            owner.poke();
+        }
+        self.arm(now); // asks again until it is answered
         true
     }
 
@@ -233,11 +240,18 @@ impl Record {
         }
     }
 
-    /// A delivery has taken from `start` to `end`. **Signal context.**
-    pub fn walked(&self, start: Ticks, end: Ticks) {
-        let took = end.as_nanos().saturating_sub(start.as_nanos());
+    /// A delivery begins. **Signal context.**
+    pub fn walks(&self, now: Ticks) {
+        self.walk_began.store(now.as_nanos(), Ordering::Relaxed);
+    }
+
+    /// It has ended, and has taken so much CPU time. **Signal context.**
+    pub fn walked(&self, took: Duration, now: Ticks) {
+        let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         self.walk_took.store(took, Ordering::Relaxed);
-        self.walk_ended.store(end.as_nanos(), Ordering::Relaxed);
+        self.walk_ended.store(now.as_nanos(), Ordering::Relaxed);
+        // Release: whoever sees that it is over sees what it took.
+        self.walk_began.store(0, Ordering::Release);
     }
 }
 

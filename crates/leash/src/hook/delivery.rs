@@ -25,7 +25,7 @@ use crate::state::State;
 use crate::sys::{self, lua_State};
 use crate::{hookless, jit};
 use std::sync::atomic::Ordering;
-use watchdog::{Ticks, poke::Thread};
+use watchdog::{Ticks, cpu::own_time, poke::Thread};
 
 /// Deliveries of the same stop, or looks at the count, after which hooks are switched on where they are off.
 const PATIENCE: u32 = 3;
@@ -56,9 +56,10 @@ pub fn on_poke() {
             if let Some(state) = unsafe { r.state.load(Ordering::Acquire).as_ref() } {
                 // Where others run the state too, only what runs on this very stack is touched.
                 if !state.follows.get() || state.runs_here() {
-                    let start = Ticks::now();
+                    r.walks(Ticks::now());
+                    let start = own_time();
                     act(state, r.request.flags());
-                    r.walked(start, Ticks::now());
+                    r.walked(own_time().saturating_sub(start), Ticks::now());
                 }
             }
         }

@@ -8,7 +8,7 @@
 //!
 //! **Growing pauses**: 0.2 ms after the first delivery, doubled up to 10 ms. A delivery costs the guarded thread about 2 us. What cannot
 //! be answered soon, since its coroutine is suspended or its state idle, is asked for ten times a second after a while; and a thread that
-//! walks through very many coroutines at each delivery has four times as long for itself in between, up to 20 ms. The pauses begin anew, and shorter, where each of many finalizers
+//! walks through very many coroutines at each delivery has four times as long for itself in between. The pauses begin anew, and shorter, where each of many finalizers
 //! needs a delivery ([`Record::again_soon`]).
 
 use super::Record;
@@ -27,9 +27,11 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(10);
 /// After so many unanswered pokes, some six milliseconds, a stop ends the system call in which the thread may wait.
 const POKES_THAT_RESTART: u32 = 4;
 
-/// A thread that has been walked through has no longer for itself than this before the next delivery. One instruction is all that it needs; and how long the walk
-/// took is not known, for on a busy machine the system may take the processor away in its midst, for a tenth of a second.
-const LONGEST_REST: Duration = Duration::from_millis(20);
+/// A delivery that has not ended by then is not waited for: whoever was at it has been carried off, by a `longjmp` out of a signal handler of the host.
+const LONGEST_WALK: Duration = Duration::from_secs(2);
+
+/// A delivery that has taken less is none that anybody has to rest from.
+const SHORT_WALK: Duration = Duration::from_micros(100);
 
 /// An interrupt that has waited this long, for a coroutine that is suspended or a state that is idle, ...
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -117,7 +119,7 @@ impl Record {
         }
         self.set_pending();
         // A delivery walks through all coroutines. Poked again at once, a thread with very many would do nothing else.
-        let rest = self.rest_until();
+        let rest = self.rest_until(now);
         if rest > now {
             return next.min(rest);
         }
@@ -253,11 +255,22 @@ impl Record {
         now.after(LONGEST_PAUSE)
     }
 
-    /// No delivery before this: the thread has had four times as long for itself as the last one took; or [`LONGEST_REST`], if that is less.
-    fn rest_until(&self) -> Ticks {
+    /// No delivery before this. While one is under way, another would follow at its end, before the thread has run an instruction of its own, and so on
+    /// for ever. And where one takes long (300,000 coroutines: 30 ms), the thread is to have four times as long for itself.
+    ///
+    /// How long it takes is CPU time: on a busy machine the system may take the processor away in its midst, for a tenth of a second or two.
+    pub(super) fn rest_until(&self, now: Ticks) -> Ticks {
+        // Acquire: `walked`.
+        let began = Ticks::from_nanos(self.walk_began.load(Ordering::Acquire));
+        if began != Ticks::from_nanos(0) && now.since(began) < LONGEST_WALK {
+            return now.after(FIRST_PAUSE);
+        }
         let took = Duration::from_nanos(self.walk_took.load(Ordering::Relaxed));
+        if took < SHORT_WALK {
+            return Ticks::from_nanos(0);
+        }
         let ended = Ticks::from_nanos(self.walk_ended.load(Ordering::Relaxed));
-        ended.after(took.saturating_mul(4).min(LONGEST_REST))
+        ended.after(took.saturating_mul(4))
     }
 
     fn next_pause(&self) -> Duration {
@@ -332,14 +345,33 @@ impl Watch for RecordWatch {
 mod tests {
     use super::*;
 
+    fn ms(n: u64) -> Ticks {
+        Ticks::from_nanos(1_000_000 * n)
+    }
+
     /// A handler that had lost its processor for 0.3 s kept deliveries off for 1.2 s.
     #[test]
-    fn a_handler_that_was_kept_waiting_keeps_nobody_waiting() {
+    fn the_rest_is_as_long_as_the_work_was() {
         let record = Record::default();
-        let ms = |n: u64| Ticks::from_nanos(1_000_000 * n);
-        record.walked(ms(1000), ms(1001));
-        assert_eq!(record.rest_until(), ms(1005));
-        record.walked(ms(1000), ms(1300));
-        assert_eq!(record.rest_until(), ms(1320));
+        let rest = |now| record.rest_until(now);
+        record.walks(ms(1000));
+        record.walked(Duration::from_millis(1), ms(1300));
+        assert_eq!(rest(ms(1301)), ms(1304));
+        record.walks(ms(1400));
+        record.walked(Duration::from_micros(10), ms(1500));
+        assert!(rest(ms(1500)) <= ms(1500));
+    }
+
+    /// A poke that came during a long delivery had the next one follow at once, in which another came: a stop was 144 s late.
+    #[test]
+    fn no_delivery_is_asked_for_during_another() {
+        let record = Record::default();
+        record.walks(ms(1000));
+        assert!(record.rest_until(ms(1000)) > ms(1000));
+        assert!(record.rest_until(ms(1500)) > ms(1500));
+        // Unless it does not come to an end.
+        assert!(record.rest_until(ms(4000)) <= ms(4000));
+        record.walked(Duration::ZERO, ms(4000));
+        assert!(record.rest_until(ms(4000)) <= ms(4000));
     }
 }

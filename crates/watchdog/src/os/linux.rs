@@ -280,6 +280,10 @@ pub(crate) fn read_thread_clock(bits: NonZeroU64) -> Option<Duration> {
     keep_errno(|| clock(id)).map(Duration::from_nanos)
 }
 
+pub(crate) fn own_time() -> Duration {
+    Duration::from_nanos(keep_errno(|| clock(libc::CLOCK_THREAD_CPUTIME_ID)).unwrap_or_default())
+}
+
 pub(crate) fn at_fork(before: extern "C" fn(), in_child: extern "C" fn()) -> io::Result<()> {
     // SAFETY: both functions stay for ever: this library is not unloaded.
     check(unsafe { libc::pthread_atfork(Some(before), None, Some(in_child)) })
