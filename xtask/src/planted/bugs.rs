@@ -35,6 +35,22 @@ pub struct Bug {
 /// All of them.
 pub const BUGS: &[Bug] = &[
     Bug {
+        name: "walk",
+        what: "a delivery is asked for during another",
+        file: "crates/leash/src/record/timer.rs",
+        find: "if began != Ticks::from_nanos(0) && now.since(began) < LONGEST_WALK {",
+        replace: "if began == Ticks::NEVER && now.since(began) < LONGEST_WALK {",
+        check: Check::Unit(Engine::Lua54, "no_delivery_is_asked_for"),
+    },
+    Bug {
+        name: "turns",
+        what: "the timer thread does not ask for short turns",
+        file: "crates/watchdog/src/os/linux.rs",
+        find: "    ask_for_short_turns();\n",
+        replace: "    let _ = ask_for_short_turns;\n",
+        check: Check::Watchdog("turns", "the_timer_thread_has_short_turns"),
+    },
+    Bug {
         name: "users-hook",
         what: "the user's hook is not put back",
         file: "crates/leash/src/hook/placing.rs",
