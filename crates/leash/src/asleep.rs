@@ -255,6 +255,15 @@ impl State {
         true
     }
 
+    /// Looks which of those that are put aside have woken up. Whoever asks who is around whom needs all of them.
+    pub fn look_who_is_awake(&self) {
+        for_each(&self.parked, |s| {
+            if !s.is_asleep() && !s.is_abandoned(self) {
+                self.unpark(s);
+            }
+        });
+    }
+
     /// Code runs in `l`: if it was asleep, it is not.
     pub fn is_awake(&self, l: *mut lua_State) {
         if self.parked.get().is_null() {

@@ -13,6 +13,7 @@ use crate::record::{RECOUNT_STEP, SAMPLE_STEP, thread_identity};
 use crate::request::{CHECK, INTERRUPT, KILL, RECOUNT, SWEEP};
 use crate::scope::{Scope, nanos};
 use crate::state::{COUNT_STEP, State};
+use crate::warning::Place;
 use std::ptr;
 use std::sync::atomic::{Ordering, compiler_fence};
 use std::time::Duration;
@@ -220,12 +221,18 @@ impl State {
         goes_on
     }
 
-    /// The outermost call in force has to end. False if there is none.
+    /// The outermost call in force has to end. False if there is none. (The list does not tell which that is, once one of them was asleep.)
     pub fn hit_outermost(&self, reason: Reason) -> bool {
-        let mut outermost: *const Scope = ptr::null();
-        self.for_each_scope(|s| outermost = s);
-        // SAFETY: an open scope, or null.
-        let outermost = unsafe { outermost.as_ref() };
+        self.look_who_is_awake();
+        let mut outermost: Option<(Place, *const Scope)> = None;
+        self.for_each_scope(|s| {
+            let place = self.place_of(s);
+            if outermost.is_none_or(|(other, _)| place > other) {
+                outermost = Some((place, s));
+            }
+        });
+        // SAFETY: an open scope.
+        let outermost = outermost.map(|(_, scope)| unsafe { &*scope });
         outermost.inspect(|s| s.hit(reason)).is_some()
     }
 

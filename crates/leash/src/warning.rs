@@ -20,7 +20,7 @@ use std::time::Duration;
 use watchdog::{Ticks, cpu::ThreadClock};
 
 /// The address of the frame that runs its coroutine; in one coroutine, how many calls are around it.
-type Place = (usize, Reverse<usize>);
+pub type Place = (usize, Reverse<usize>);
 
 impl State {
     /// Warns, if it is time to; also if the time is up by now, as on a busy machine. **longjmp**: the module's function may raise.
@@ -88,7 +88,7 @@ impl State {
     }
 
     /// How far out a call in force is: what is greater is further out.
-    fn place_of(&self, scope: &Scope) -> Place {
+    pub fn place_of(&self, scope: &Scope) -> Place {
         // SAFETY: the coroutine of a call in force is live.
         let frame = unsafe { self.layout.get().jump_of(scope.l) };
         (frame.unwrap_or(0), Reverse(scope.depth))
