@@ -105,7 +105,7 @@ unsafe extern "C-unwind" fn begin(l: *mut lua_State) -> c_int {
     1
 }
 
-/// `finish(call, nil, nil, nil, pcall(...))`
+/// `finish(call, nil, nil, nil, nil, pcall(...))`
 unsafe extern "C-unwind" fn finish(l: *mut lua_State) -> c_int {
     const OK: c_int = 6;
     // SAFETY: as `call`.
