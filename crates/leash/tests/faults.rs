@@ -355,7 +355,9 @@ fn a_thread_that_ends_leaves_its_state_behind() {
     unsafe {
         let code = c"local ok, e = pcall(function() while true do local t = {} end end) return e";
         assert_eq!(sys::luaL_loadstring(l, code.as_ptr()), 0);
-        assert_eq!(sys::lua_pcall(l, 0, 1, 0), 0);
+        // It may come before the chunk gets to its own `pcall`.
+        let status = sys::lua_pcall(l, 0, 1, 0);
+        assert!([sys::LUA_OK, sys::LUA_ERRRUN].contains(&status), "{status}");
         let e = std::ffi::CStr::from_ptr(sys::lua_tostring(l, -1));
         assert_eq!(e.to_str(), Ok("raised"));
         sys::lua_close(l);
