@@ -5,6 +5,19 @@ local check = require "support.check"
 local test, equal, ok = check.test, check.equal, check.ok
 local create, resume, yield = coroutine.create, coroutine.resume, coroutine.yield
 
+test("a kill ends the outermost of calls inside each other", function()
+  local inner
+  local fine, err = leash.call(100, function()
+    inner = { leash.call(100, function()
+      leash.kill(leash.state_id())
+      for _ = 1, 1e7 do end
+    end) }
+  end)
+  equal(fine, false)
+  equal(leash.reason(err), "kill")
+  equal(inner, nil)
+end)
+
 if check.engine == "lua51" then -- it cannot yield across pcall, nor across leash.call
   check.finish()
   return
