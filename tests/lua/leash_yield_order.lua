@@ -99,13 +99,13 @@ for name, run in pairs { ["suspended twice"] = suspended_twice, ["the inner one 
   end)
 
   test(name .. ": the limit of the outer call ends that", function()
-    local became = run(0.05, LONG, endless)
+    local became = run(0.4, LONG, endless) -- time enough to get there
     equal(became.inner, nil)
     equal(leash.reason(became.outer[2]), "timeout")
   end)
 
   test(name .. ": the limit of the inner call ends that", function()
-    local became = run(LONG, 0.4, endless) -- time enough to get there
+    local became = run(LONG, 0.4, endless)
     equal(leash.reason(became.inner[2]), "timeout")
     ok(became.outer[1], became.outer[2])
     equal(became.outer[2], "went on")
