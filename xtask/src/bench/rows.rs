@@ -5,7 +5,7 @@
 use super::svg::{INK, ORANGE, Picture, Side};
 
 const ROW: f64 = 24.0;
-const LEFT: f64 = 140.0;
+const LEAST_LEFT: f64 = 100.0;
 const WIDTH: f64 = 800.0;
 const LEGEND: f64 = 20.0;
 const THIN: &str = r#"stroke-opacity="0.35""#;
@@ -61,8 +61,8 @@ impl Rows<'_> {
         picture.text((10.0, 22.0), Side::Right, INK, self.heading);
         for (index, (mark, words)) in self.legend.iter().enumerate() {
             let y = 44.0 + LEGEND * index as f64;
-            draw(&mut picture, *mark, (LEFT, y), "");
-            picture.text((LEFT + 12.0, y + 4.0), Side::Right, INK, words);
+            draw(&mut picture, *mark, (self.left(), y), "");
+            picture.text((self.left() + 12.0, y + 4.0), Side::Right, INK, words);
         }
         for &tick in self.ticks {
             let x = self.x(tick);
@@ -76,7 +76,7 @@ impl Rows<'_> {
         }
         for (index, row) in self.rows.iter().enumerate() {
             let y = top + ROW * (index as f64 + 0.5);
-            picture.text((LEFT - 14.0, y + 4.0), Side::Left, INK, &row.name);
+            picture.text((self.left() - 14.0, y + 4.0), Side::Left, INK, &row.name);
             if let Some((color, from, to)) = row.bar {
                 picture.line((self.x(from), y), (self.x(to), y), color, THICK);
             }
@@ -87,6 +87,14 @@ impl Rows<'_> {
             picture.text(at, Side::Right, INK, &row.words);
         }
         picture.finish(self.title)
+    }
+
+    /// The left edge of the axis: there is room for the names beside it. (Capital letters take nine.)
+    fn left(&self) -> f64 {
+        let wide = |c: char| if c.is_uppercase() { 9.5 } else { 7.0 };
+        let names = self.rows.iter().map(|row| &row.name);
+        let longest = names.map(|name| name.chars().map(wide).sum::<f64>());
+        longest.fold(LEAST_LEFT, |left, name| left.max(name + 24.0))
     }
 
     /// The right edge of the axis: there is room for the words beside it.
@@ -104,7 +112,7 @@ impl Rows<'_> {
         let first = self.ticks.first().copied().unwrap_or(0.0);
         let last = self.ticks.last().copied().unwrap_or(1.0);
         let part = (place(value.clamp(first, last)) - place(first)) / (place(last) - place(first));
-        LEFT + part * (self.right() - LEFT)
+        self.left() + part * (self.right() - self.left())
     }
 }
 
@@ -155,9 +163,10 @@ mod tests {
     #[test]
     fn the_axis_ends_at_its_edges() {
         let chart = chart();
-        assert_eq!((chart.x(0.01), chart.x(1.0)), (LEFT, LEFT));
+        let left = chart.left();
+        assert_eq!((chart.x(0.01), chart.x(1.0)), (left, left));
         assert_eq!(chart.x(1e6), chart.right());
-        let middle = (LEFT + chart.right()) / 2.0;
+        let middle = (left + chart.right()) / 2.0;
         assert!((chart.x(10.0) - middle).abs() < 1e-9);
     }
 }
