@@ -483,6 +483,18 @@ clean_test("no hook is left in coroutines that are suspended in a call", functio
   end
 end)
 
+-- A poke that came while the hooks were being taken away put them back.
+clean_test("nor is one left where there are so many that others are asked for meanwhile", function()
+  local cos = {}
+  for i = 1, 3000 do cos[i] = begin(LONG) end
+  for _ = 1, 20 do
+    stopped("timeout", leash.call(SHORT / 10, spin))
+    for _, co in ipairs(cos) do
+      if not jit then equal(has_hook(co), false) end
+    end
+  end
+end)
+
 clean_test("the user's hook is back after a stop that comes after a yield", function()
   local function hook() end
   local co = create(function()

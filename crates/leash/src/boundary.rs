@@ -199,6 +199,9 @@ impl State {
             }
             if self.delivered.replace(false) || self.hooked.get() && !counting {
                 self.hooked.set(false);
+                // A poke from here on is to find what is in force now. It would take the limit that is over for one that is due, and hook again
+                // those from which the hook has just gone.
+                self.publish();
                 self.rehooking.set(true);
                 compiler_fence(Ordering::SeqCst);
                 hook::remove_everywhere(self);
