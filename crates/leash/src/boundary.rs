@@ -47,13 +47,14 @@ impl State {
         compiler_fence(Ordering::SeqCst);
         self.add(scope);
         if outermost {
-            self.pthread.set(thread_identity());
-            if self.is_elsewhere() {
+            if !self.follows.get() {
+                self.pthread.set(thread_identity());
+                record
+                    .owner
+                    .store(Thread::current().to_bits(), Ordering::Release);
+            } else if self.is_elsewhere() {
                 self.follow_to_this_thread(); // else it has: a guest does when its module is entered
             }
-            record
-                .owner
-                .store(Thread::current().to_bits(), Ordering::Release);
         }
         self.publish();
         if scope.budget.get().is_some() {

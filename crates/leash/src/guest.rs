@@ -71,8 +71,10 @@ impl Guest {
     /// `l` runs on this thread.
     fn comes_from(&self, l: *mut lua_State) {
         self.state().caller.set(l);
-        self.state().follows.set(true);
-        self.state().follow_to_this_thread();
+        let state = self.state();
+        if !state.follows.replace(true) || state.is_elsewhere() {
+            state.follow_to_this_thread();
+        }
     }
 
     /// The guest of an attached state, from any of its coroutines.

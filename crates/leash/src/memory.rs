@@ -230,9 +230,7 @@ impl Memory {
 
     /// Growth beyond `bytes` in use is refused.
     pub fn set_limit(&self, bytes: usize) {
-        if self.limit.replace(bytes) == bytes {
-            self.set_gate();
-        } else {
+        if self.limit.replace(bytes) != bytes {
             self.collect_later();
         }
     }
@@ -240,10 +238,11 @@ impl Memory {
     /// A call begins: what was refused before is forgotten.
     pub fn begin(&self) {
         self.refusals.set(0);
-        self.last_refusal.set(None);
         self.over.set(false);
         self.beyond.set(0);
-        self.set_gate();
+        if self.last_refusal.take().is_some() {
+            self.set_gate();
+        }
     }
 
     /// Nothing is being stopped any more.

@@ -17,6 +17,7 @@ use super::{entered, push_closure, push_hook, stopped};
 use crate::attach::guest;
 use crate::limits;
 use crate::watch::warning;
+use leash::Limits;
 use leash::sys::{self, Continuation, lua_State};
 use std::ffi::c_int;
 
@@ -33,8 +34,12 @@ pub unsafe fn push(l: *mut lua_State) {
 pub unsafe extern "C-unwind" fn call(l: *mut lua_State) -> c_int {
     // SAFETY: a C function called by Lua, with the stack it is promised. Nothing here owns anything where Lua runs or may raise.
     unsafe {
-        let mut limits = limits::check(l, 1);
-        sys::luaL_checkany(l, 2);
+        let mut limits = Limits::new();
+        limits::check(l, &mut limits, 1);
+        let top = sys::lua_gettop(l);
+        if top < 2 {
+            sys::luaL_checkany(l, 2); // says so
+        }
         let guest = guest(l);
         let mut kept = Kept::default();
         if limits.warns() {
@@ -54,7 +59,7 @@ pub unsafe extern "C-unwind" fn call(l: *mut lua_State) -> c_int {
             kept.values += values;
             kept.hook = values != 0;
         }
-        let nargs = sys::lua_gettop(l) - kept.values - 2;
+        let nargs = top - 2;
         let suspends = guest.may_suspend(l);
         match guest.begin(l, &limits, suspends, false, kept.note()) {
             Err(message) => {

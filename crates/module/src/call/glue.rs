@@ -116,7 +116,8 @@ unsafe extern "C-unwind" fn refuse(l: *mut lua_State) -> c_int {
         if sys::lua_gettop(l) == 1 && sys::lua_type(l, 1) == sys::LUA_TNIL {
             sys::lua_settop(l, 0); // the glue cannot tell nil from nothing
         }
-        let limits = limits::check(l, 1);
+        let mut limits = Limits::new();
+        limits::check(l, &mut limits, 1);
         sys::luaL_checkany(l, 2);
         guest(l);
         if limits.warns()
