@@ -281,9 +281,9 @@ fn keeping_sigprof(f: impl FnOnce()) -> bool {
         libc::getitimer(libc::ITIMER_PROF, timer.as_mut_ptr());
         libc::sigaction(libc::SIGPROF, &ignoring(), old.as_mut_ptr());
         f();
-        libc::sigaction(libc::SIGPROF, ptr::null(), new.as_mut_ptr());
+        // At once: a signal that arrives on another thread before this is handled by LuaJIT.
+        libc::sigaction(libc::SIGPROF, old.as_ptr(), new.as_mut_ptr());
         libc::setitimer(libc::ITIMER_PROF, timer.as_ptr(), ptr::null_mut());
-        libc::sigaction(libc::SIGPROF, old.as_ptr(), ptr::null_mut());
         new.assume_init().sa_sigaction != libc::SIG_IGN
     }
 }

@@ -46,26 +46,30 @@ pub const VMSTATES: [&CStr; 5] = [c"N", c"I", c"C", c"G", c"J"];
 /// stack are the script's function and [`VMSTATES`].
 pub unsafe fn start(state: &State, mode: &CStr, callback: *mut lua_State) -> bool {
     let record = state.record();
-    let before = handler();
-    // SAFETY: by the caller.
-    unsafe { profiler::start(state.main.get(), mode, on_sample, callback.cast()) };
-    let theirs = handler();
-    if theirs == before {
-        return false;
-    }
+    let (mut before, mut theirs) = (MaybeUninit::zeroed(), MaybeUninit::zeroed());
+    // SAFETY: the first by the caller. The structures are filled by the calls; the action is valid, and its handler keeps to what a handler may do.
+    let theirs = unsafe {
+        let mut ours: libc::sigaction = MaybeUninit::zeroed().assume_init();
+        ours.sa_sigaction = address();
+        ours.sa_flags = libc::SA_RESTART | libc::SA_ONSTACK;
+        libc::sigaction(libc::SIGPROF, ptr::null(), before.as_mut_ptr());
+        profiler::start(state.main.get(), mode, on_sample, callback.cast());
+        // At once: a signal that arrives on another thread before this is handled by LuaJIT.
+        libc::sigaction(libc::SIGPROF, &ours, theirs.as_mut_ptr());
+        let before: libc::sigaction = before.assume_init();
+        let theirs: libc::sigaction = theirs.assume_init();
+        if theirs.sa_sigaction == before.sa_sigaction {
+            libc::sigaction(libc::SIGPROF, &before, ptr::null_mut()); // it was not started
+            return false;
+        }
+        theirs.sa_sigaction
+    };
     THEIRS.store(theirs, Ordering::Relaxed);
     STARTED_ON.store(Thread::current().to_bits(), Ordering::Relaxed);
     REGISTRY.store(state.registry.cast_mut(), Ordering::Relaxed);
     GENERATION.store(record.request.generation(), Ordering::Relaxed);
     // Release: what is above is seen by who sees this.
     RECORD.store(ptr::from_ref(record).cast_mut(), Ordering::Release);
-    // SAFETY: a valid action; the handler keeps to what a handler may do.
-    unsafe {
-        let mut ours: libc::sigaction = MaybeUninit::zeroed().assume_init();
-        ours.sa_sigaction = address();
-        ours.sa_flags = libc::SA_RESTART | libc::SA_ONSTACK;
-        libc::sigaction(libc::SIGPROF, &ours, ptr::null_mut());
-    }
     true
 }
 
