@@ -245,6 +245,11 @@ impl Record {
         self.walk_began.store(now.as_nanos(), Ordering::Relaxed);
     }
 
+    /// Whether one is under way that began then. **Signal context.**
+    pub fn is_walked_since(&self, began: Ticks) -> bool {
+        self.walk_began.load(Ordering::Relaxed) == began.as_nanos()
+    }
+
     /// It has ended, and has taken so much CPU time. **Signal context.**
     pub fn walked(&self, took: Duration, now: Ticks) {
         let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);

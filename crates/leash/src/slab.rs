@@ -139,7 +139,7 @@ impl<T: Default + Sync> Slab<T> {
         }
     }
 
-    /// Calls `f` for each record that is taken.
+    /// Calls `f` for each record that is taken. **Signal context**: loads only.
     pub fn for_each_used(&'static self, mut f: impl FnMut(&'static T)) {
         let mut p = self.first.load(Ordering::Acquire);
         while !p.is_null() {

@@ -24,7 +24,9 @@ use crate::request::{CHECK, RECOUNT, SAMPLE, SWEEP, TARGETS, WATCH};
 use crate::state::State;
 use crate::sys::{self, lua_State};
 use crate::{hookless, jit};
+use std::ptr;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 use watchdog::{Ticks, cpu::own_time, poke::Thread};
 
 /// Deliveries of the same stop, or looks at the count, after which hooks are switched on where they are off.
@@ -44,6 +46,7 @@ pub fn on_poke() {
     let me = Thread::calling(); // once: ten thousand states may be late at the same time
     #[cfg(feature = "luajit")]
     jit::sampling::poked(me);
+    let mut walk: Option<Walk> = None;
     RECORDS.for_each_pending(|r: &'static Record| {
         if r.request.flags() == 0 || !is_of(r, me) {
             return;
@@ -56,15 +59,56 @@ pub fn on_poke() {
             if let Some(state) = unsafe { r.state.load(Ordering::Acquire).as_ref() } {
                 // Where others run the state too, only what runs on this very stack is touched.
                 if !state.follows.get() || state.runs_here() {
-                    r.walks(Ticks::now());
-                    let start = own_time();
+                    let walk = walk.get_or_insert_with(|| Walk::begin(r));
+                    walk.goes_to(r);
                     act(state, r.request.flags());
-                    r.walked(own_time().saturating_sub(start), Ticks::now());
                 }
             }
         }
         r.inspectors.leave();
     });
+    if let Some(walk) = walk {
+        walk.end(me);
+    }
+}
+
+/// One run of the handler: through the coroutines of all states of this thread for which something is asked.
+///
+/// What it takes is noted for each of them, as a whole: for the thread is to have time for itself, however many states it has. Noted for each by itself, ten
+/// thousand that were late at the same time, for which nearly nothing was to be done, left it none.
+struct Walk {
+    began: Ticks,
+    cpu: Duration,
+    first: &'static Record,
+    several: bool,
+}
+
+impl Walk {
+    fn begin(first: &'static Record) -> Walk {
+        Walk {
+            began: Ticks::now(),
+            cpu: own_time(),
+            first,
+            several: false,
+        }
+    }
+
+    fn goes_to(&mut self, r: &'static Record) {
+        self.several |= !ptr::eq(self.first, r);
+        r.walks(self.began);
+    }
+
+    fn end(self, me: Thread) {
+        let (took, now) = (own_time().saturating_sub(self.cpu), Ticks::now());
+        if self.several {
+            RECORDS.for_each_used(|r| {
+                if r.is_walked_since(self.began) && is_of(r, me) {
+                    r.walked(took, now);
+                }
+            });
+        }
+        self.first.walked(took, now);
+    }
 }
 
 /// Does what is asked for. **Signal context.**
