@@ -132,7 +132,7 @@ fn chart(all: &[Measured]) -> String {
             (Mark::Ring(ORANGE), "99 % are below"),
             (Mark::Ring(INK), "99.9 % are below"),
         ],
-        ticks: &[5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0],
+        ticks: &[5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0],
         logarithmic: true,
         goals: &[],
         rows,

@@ -148,7 +148,7 @@ fn chart(all: &[Guarded]) -> String {
             (Mark::Dot(ORANGE), "LuaJIT, with the compiler on and off"),
             (Mark::Dot(INK), "move the mouse over a mark for its engine"),
         ],
-        ticks: &[0.02, 0.1, 0.5, 1.0, 2.0, 10.0, 100.0, 1000.0],
+        ticks: &[0.01, 0.1, 0.5, 1.0, 2.0, 10.0, 20.0],
         logarithmic: true,
         goals: &[(1.1, "goal: 1.1")],
         rows: rows.collect(),
