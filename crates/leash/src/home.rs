@@ -54,6 +54,9 @@ fn stack() -> Stack {
     found
 }
 
+/// So much of it is left to others: to LuaJIT's throwing of errors, to the host's functions, to signal handlers.
+pub const STACK_RESERVE: usize = 256 << 10;
+
 /// How much is left of the calling thread's stack; none if that cannot be told, as on a stack that the host has made.
 pub fn stack_room() -> Option<usize> {
     let (low, high) = stack();

@@ -21,6 +21,7 @@
 //! What depends on the release is asked of the library itself ([`super::stock`]).
 
 use super::stock;
+use crate::home;
 use crate::sys::{self, lua_Integer, lua_State};
 use std::ffi::{CStr, c_int};
 
@@ -138,6 +139,20 @@ pub unsafe fn start(l: *mut lua_State, index: c_int, length: usize) -> Option<us
         } else {
             None
         }
+    }
+}
+
+/// Before a function calls Lua, which may call the function again: raises where the C stack is nearly used up. Only LuaJIT lets it overflow (the others
+/// allow 200 calls of C functions inside each other).
+///
+/// # Safety
+/// In a C function that Lua has called. May raise.
+#[inline(always)]
+pub unsafe fn may_nest(l: *mut lua_State) {
+    if cfg!(feature = "luajit") && home::stack_room().is_some_and(|room| room < home::STACK_RESERVE)
+    {
+        // SAFETY: by the caller.
+        unsafe { sys::luaL_error(l, c"C stack overflow".as_ptr()) };
     }
 }
 

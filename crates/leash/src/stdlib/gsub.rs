@@ -29,6 +29,9 @@ pub unsafe extern "C-unwind" fn gsub(l: *mut lua_State) -> c_int {
         {
             return (stock.gsub)(l); // says what is wrong in its own words
         }
+        if matches!(kind, sys::LUA_TFUNCTION | sys::LUA_TTABLE) {
+            dialect::may_nest(l);
+        }
         let end = p.add(pattern_length);
         let anchored = *p == b'^';
         if anchored {

@@ -40,7 +40,7 @@ pub const BYTES_A_STEP: usize = 32;
 const BLOCK: usize = 4096;
 
 /// Stack that is left when a pattern is too complex where levels are not limited.
-const RESERVE: usize = 256 << 10;
+const RESERVE: usize = home::STACK_RESERVE;
 
 /// Levels that are granted at once there. Each takes a few hundred bytes.
 const GRANT: i32 = 200;

@@ -64,9 +64,16 @@ pub fn has(fact: u8) -> bool {
 /// The functions; none for want of memory, and then it is tried again the next time.
 pub fn stock() -> Option<&'static Stock> {
     static STOCK: OnceLock<Stock> = OnceLock::new();
-    if let Some(stock) = STOCK.get() {
-        return Some(stock);
+    match STOCK.get() {
+        Some(stock) => Some(stock),
+        None => ask(&STOCK),
     }
+}
+
+/// Not a part of who asks: it takes ten kilobytes of the C stack, on which a script nests calls of `gsub` and `sort`.
+#[cold]
+#[inline(never)]
+fn ask(stock: &'static OnceLock<Stock>) -> Option<&'static Stock> {
     // SAFETY: a state of our own, closed before we return. What may raise runs in `learn`, protected.
     let learned = unsafe {
         let l = sys::luaL_newstate();
@@ -78,9 +85,9 @@ pub fn stock() -> Option<&'static Stock> {
         sys::lua_close(l);
         learned
     };
-    let (stock, facts) = learned?;
+    let (learned, facts) = learned?;
     FACTS.store(facts, Ordering::Relaxed);
-    Some(STOCK.get_or_init(|| stock))
+    Some(stock.get_or_init(|| learned))
 }
 
 /// Asks the library; returns one boolean for each fact.

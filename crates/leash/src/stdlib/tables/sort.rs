@@ -7,7 +7,7 @@
 
 use super::dialect::{self, Index, needs};
 use super::{BETWEEN, original};
-use crate::stdlib::steps;
+use crate::stdlib::{dialect as string, steps};
 use crate::sys::{self, lua_State};
 use std::ffi::{CStr, c_int};
 
@@ -23,6 +23,7 @@ const BYTES_A_COMPARISON: usize = 1 << 10;
 pub unsafe extern "C-unwind" fn sort(l: *mut lua_State) -> c_int {
     // SAFETY: a C function called by Lua; nothing here owns anything.
     unsafe {
+        string::may_nest(l);
         if sys::lua_isnoneornil(l, 2) == 0 {
             return original(l, |stock| stock.tables.sort);
         }
