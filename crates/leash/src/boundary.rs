@@ -27,10 +27,7 @@ impl State {
         if outermost {
             jit::unmark(self); // a late delivery
             // Requests were for calls that are over.
-            self.place.clear_pending();
-            record
-                .request
-                .answer(CHECK | INTERRUPT | KILL | RECOUNT | SWEEP);
+            self.answer(CHECK | INTERRUPT | KILL | RECOUNT | SWEEP);
             record.settled();
             self.unanswered.set(0);
             self.traceback.borrow_mut().clear();
@@ -182,8 +179,7 @@ impl State {
         let goes_on = self.is_stopping();
         if !goes_on {
             // First no handler finds a request, then the hooks go.
-            self.place.clear_pending();
-            record.request.answer(if outermost {
+            self.answer(if outermost {
                 CHECK | INTERRUPT | KILL | SWEEP
             } else {
                 CHECK | SWEEP
@@ -288,6 +284,19 @@ impl State {
             self.publish();
         }
         verdict
+    }
+
+    /// Takes `flags` away from what is asked for; and the mark for the signal handler, if nothing else is. A poke for something else may be on its
+    /// way: between the mark and the signal are microseconds, in which code that does nothing but call with limits comes by here several times, and
+    /// each time the handler found no mark. **Signal context**; owner thread.
+    pub fn answer(&self, flags: u64) {
+        let request = &self.record().request;
+        if request.answer(flags) & !flags == 0 {
+            self.place.clear_pending();
+            if request.flags() != 0 {
+                self.place.set_pending(); // asked for in between
+            }
+        }
     }
 
     /// Asks on the owner thread itself, and delivers at once.

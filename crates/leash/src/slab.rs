@@ -174,16 +174,21 @@ impl<T> Place<T> {
             .fetch_or(1 << self.bit, Ordering::Release);
     }
 
+    /// Whether it is marked.
+    pub fn is_pending(self) -> bool {
+        self.chunk.pending.load(Ordering::Relaxed) & 1 << self.bit != 0
+    }
+
     /// The request is about to be answered.
     pub fn clear_pending(self) {
         // Relaxed: a bit that is set just now may stay, and then a handler finds a record for which nothing is asked.
-        if self.chunk.pending.load(Ordering::Relaxed) & 1 << self.bit == 0 {
+        if !self.is_pending() {
             return;
         }
-        // Release: what was done for the request is not moved behind. AcqRel would do no more.
+        // Release: what was done for the request is not moved behind. Acquire: who looks afterwards whether anything is asked for sees the request of whoever set the bit.
         self.chunk
             .pending
-            .fetch_and(!(1 << self.bit), Ordering::Release);
+            .fetch_and(!(1 << self.bit), Ordering::AcqRel);
     }
 
     /// Gives the record back. The caller does not use it afterwards.

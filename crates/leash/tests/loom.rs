@@ -31,7 +31,7 @@ mod request;
 #[allow(dead_code, clippy::modulo_one)] // one record a chunk
 mod slab;
 
-use request::{Request, TARGETS};
+use request::{CHECK, Request, TARGETS, WATCH};
 use slab::Slab;
 
 /// What a target is asked for (`target.rs`).
@@ -87,6 +87,36 @@ fn no_interrupt_is_lost_to_an_answer() {
         } else {
             assert_eq!(called, 1);
         }
+    });
+}
+
+/// Calls begin and end on the owner's thread while a watch is asked for (`State::answer` against `Record::due`): the signal handler, which comes after that, finds it.
+#[test]
+fn what_is_asked_for_besides_stays_marked() {
+    loom::model(|| {
+        let records = new_slab::<Request>();
+        let place = records.take();
+        let record: &'static Request = place.get();
+        record.renew();
+        record.ask(record.generation(), CHECK);
+        place.set_pending();
+        let timer = thread::spawn(move || {
+            assert!(record.ask(record.generation(), WATCH));
+            place.set_pending();
+        });
+        for _ in 0..2 {
+            if record.answer(CHECK) & !CHECK == 0 {
+                place.clear_pending();
+                if record.flags() != 0 {
+                    place.set_pending();
+                }
+            }
+        }
+        timer.join().unwrap();
+        assert_eq!(record.flags(), WATCH);
+        let mut found = 0;
+        records.for_each_pending(|_| found += 1);
+        assert_eq!(found, 1, "the signal handler does not find it");
     });
 }
 

@@ -117,15 +117,13 @@ pub fn act(state: &State, flags: u64) {
         recount(state);
     }
     if flags & SWEEP != 0 {
-        state.place.clear_pending();
-        state.record().request.answer(SWEEP);
+        state.answer(SWEEP);
         jit::unmark(state); // what is asked for besides marks again, below
         #[cfg(feature = "luajit")]
         jit::take_sample(state);
     }
     if flags & SAMPLE != 0 {
-        state.place.clear_pending();
-        state.record().request.answer(SAMPLE);
+        state.answer(SAMPLE);
         state.sight();
     }
     if flags & TARGETS != 0 {
@@ -138,11 +136,7 @@ pub fn act(state: &State, flags: u64) {
     if rest == CHECK && !state.may_be_due() {
         // The timer thread has asked once more while the call came to its end. A hook would be seen by whoever asks for hooks now, and
         // stay in coroutines that are suspended until they are resumed.
-        state.place.clear_pending();
-        state.record().request.answer(CHECK);
-        if state.record().request.flags() != 0 {
-            state.place.set_pending(); // asked for in between
-        }
+        state.answer(CHECK);
     } else if rest != 0 {
         deliver(state);
     }
@@ -260,8 +254,7 @@ fn deliver(state: &State) {
 /// `debug.sethook` removes it, and what runs until it is back is not counted. So each time that it has to be put back costs
 /// what the fastest machine could have run since the last look: a script gains nothing by removing it.
 fn recount(state: &State) {
-    state.place.clear_pending();
-    state.record().request.answer(RECOUNT);
+    state.answer(RECOUNT);
     state.sample();
     if state.least_budget().is_none() || state.rehooking.get() {
         return;
@@ -315,6 +308,33 @@ mod tests {
         assert!(!is_ours(unsafe { SavedHook::of(l) }));
         assert_eq!(state.record().request.flags(), 0);
         0
+    }
+
+    /// A poke for a watch was nearly always lost while the watched coroutine did nothing but call with limits.
+    #[test]
+    fn calls_do_not_take_away_what_is_asked_for_besides() {
+        unsafe extern "C-unwind" fn nothing(_: *mut lua_State) -> std::ffi::c_int {
+            0
+        }
+        // SAFETY: as below.
+        unsafe {
+            let l = sys::luaL_newstate();
+            let guest = Guest::attach(l).unwrap();
+            let state = crate::hook::state_of(l).unwrap();
+            let limits = Limits::new().timeout(Duration::from_secs(3600));
+            for flags in [WATCH, SAMPLE, TARGETS] {
+                let request = &state.record().request;
+                assert!(request.ask(request.generation(), flags));
+                state.place.set_pending();
+                sys::lua_pushcfunction(l, nothing);
+                assert_eq!(guest.call(l, 0, 0, 0, &limits).unwrap(), 0);
+                assert_eq!(request.flags(), flags);
+                assert!(state.place.is_pending(), "{flags}");
+                state.answer(flags);
+                assert!(!state.place.is_pending());
+            }
+            sys::lua_close(l);
+        }
     }
 
     #[test]
