@@ -305,8 +305,8 @@ unsafe fn add(
 /// None: too long to be reached. Not negative, and no NaN.
 #[inline]
 fn seconds(n: f64) -> Option<Duration> {
-    // Whatever is timed is shorter than this, and then an `f64` has room for its nanoseconds to a thousandth. What the library does takes four times as long, and is on the
-    // way of every call.
+    // Nearly all limits are shorter than this, and then an `f64` has room for eighths of their nanoseconds. What the library does takes four times as long, and is on the way of
+    // every call.
     const USUAL: f64 = 1e6;
     if n < USUAL {
         return Some(Duration::from_nanos((n * 1e9 + 0.5) as u64));

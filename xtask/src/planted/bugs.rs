@@ -35,6 +35,22 @@ pub struct Bug {
 /// All of them.
 pub const BUGS: &[Bug] = &[
     Bug {
+        name: "mark",
+        what: "a call takes away the mark of what is asked for besides",
+        file: "crates/leash/src/boundary.rs",
+        find: "        if request.answer(flags) & !flags == 0 {\n            self.place.clear_pending();\n            if request.flags() != 0 {\n",
+        replace: "        {\n            request.answer(flags);\n            self.place.clear_pending();\n            if request.flags() == u64::MAX {\n",
+        check: Check::Unit(Engine::Lua54, "calls_do_not_take_away"),
+    },
+    Bug {
+        name: "thousands",
+        what: "what a handler took is noted for the first of its states alone",
+        file: "crates/leash/src/hook/delivery.rs",
+        find: "r.walks(self.began);",
+        replace: "if !self.several { r.walks(self.began) }",
+        check: Check::Engine(Engine::Lua54, "many_states", "thousands_of_states"),
+    },
+    Bug {
         name: "walk",
         what: "a delivery is asked for during another",
         file: "crates/leash/src/record/timer.rs",
