@@ -110,6 +110,12 @@ for name, run in pairs { ["suspended twice"] = suspended_twice, ["the inner one 
     ok(became.outer[1], became.outer[2])
     equal(became.outer[2], "went on")
   end)
+
+  test(name .. ": if both are over, the outer one ends", function()
+    local became = run(0.4, 0.4, function() os.execute "sleep 1" end) -- nothing reaches into that
+    equal(became.inner, nil)
+    equal(leash.reason(became.outer[2]), "timeout")
+  end)
 end
 
 check.finish()

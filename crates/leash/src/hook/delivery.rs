@@ -72,7 +72,7 @@ pub fn on_poke() {
     }
 }
 
-/// One run of the handler: through the coroutines of all states of this thread for which something is asked.
+/// **Signal context.** One run of the handler: through the coroutines of all states of this thread for which something is asked.
 ///
 /// What it takes is noted for each of them, as a whole: for the thread is to have time for itself, however many states it has. Noted for each by itself, ten
 /// thousand that were late at the same time, for which nearly nothing was to be done, left it none.
