@@ -8,10 +8,10 @@
 use crate::hook;
 use crate::hookless;
 use crate::jit::{self, Jit};
-use crate::limits::Reason;
+use crate::limits::{Reason, nanos};
 use crate::record::{RECOUNT_STEP, SAMPLE_STEP, thread_identity};
 use crate::request::{CHECK, INTERRUPT, KILL, RECOUNT, SWEEP};
-use crate::scope::{Scope, nanos};
+use crate::scope::Scope;
 use crate::state::{COUNT_STEP, State};
 use crate::warning::Place;
 use std::ptr;
@@ -53,7 +53,9 @@ impl State {
                 self.follow_to_this_thread(); // else it has: a guest does when its module is entered
             }
         }
-        self.publish();
+        if !self.publish_entered(scope) {
+            self.publish();
+        }
         if scope.budget.get().is_some() {
             self.recounted.set(scope.started);
             self.uncounted.set(0);
@@ -86,6 +88,75 @@ impl State {
         if clock_was != clock.to_bits() || !self.record().sampling.load(Ordering::Relaxed) {
             self.cpu_sampled.set(clock.read().unwrap_or_default());
         }
+    }
+
+    /// What [`publish`](State::publish) does, for a scope that has just been entered, if nothing but points in time concern it and those around it: the usual
+    /// case, which is to cost little. False: it does not hold, and nothing has been done.
+    #[inline]
+    fn publish_entered(&self, scope: &Scope) -> bool {
+        let record = self.record();
+        let usual = scope.is_timed_only()
+            && !self.dozing.get()
+            && record.cpu_until.load(Ordering::Relaxed) == u64::MAX
+            && !record.counting.load(Ordering::Relaxed)
+            && !record.sampling.load(Ordering::Relaxed)
+            && record.looks_for_nothing_else();
+        if !usual {
+            return false;
+        }
+        let deadline =
+            Ticks::from_nanos(record.deadline.load(Ordering::Relaxed)).min(scope.due_at());
+        self.scope_state.set(scope.l);
+        record
+            .deadline
+            .store(deadline.as_nanos(), Ordering::Relaxed);
+        record.scoped.store(true, Ordering::Relaxed);
+        if scope.suspends {
+            record.suspends.store(true, Ordering::Relaxed);
+        }
+        record.arm(deadline);
+        if record.request.flags() != 0 {
+            record.arm(Ticks::now()); // see `record`, "No request is lost"
+        }
+        true
+    }
+
+    /// What [`settle`](State::settle) does, if there is nothing to settle: the last call has ended by itself, and nothing has been asked for. False: it
+    /// does not hold; then all is still to be done.
+    #[inline]
+    fn leave_quietly(&self, scope: &Scope) -> bool {
+        let record = self.record();
+        let usual = self.is_undisturbed()
+            && scope.is_timed_only()
+            && !self.has_calls()
+            && !self.dozing.get()
+            && !self.collector_stopped.get()
+            && self.wards.is_empty()
+            && record.looks_for_nothing_else();
+        if !usual {
+            return false;
+        }
+        if !self.follows.get() {
+            record.owner.store(0, Ordering::Release);
+        }
+        record.settled();
+        self.compile_again();
+        hookless::forget(self);
+        self.memory.settle();
+        self.scope_state.set(self.main.get());
+        record.deadline.store(u64::MAX, Ordering::Relaxed);
+        record.scoped.store(false, Ordering::Relaxed);
+        record.suspends.store(false, Ordering::Relaxed);
+        record.disarm();
+        // A handler that has interrupted this has found no call; but what it was told of may have left something to do.
+        compiler_fence(Ordering::SeqCst);
+        self.is_undisturbed()
+    }
+
+    /// Nothing is asked for, and no hook of ours is anywhere.
+    #[inline]
+    fn is_undisturbed(&self) -> bool {
+        self.record().request.flags() == 0 && !self.delivered.get() && !self.hooked.get()
     }
 
     /// Copies the limits in force to where the timer thread and the allocator look, and arms the alarm. Those of calls that are asleep
@@ -169,6 +240,9 @@ impl State {
         }
         self.remove(scope);
         self.refresh();
+        if self.leave_quietly(scope) {
+            return false;
+        }
         self.settle()
     }
 

@@ -18,7 +18,7 @@
 use crate::coroutines::SavedHook;
 use crate::limits::{Limits, Reason, Stop};
 use crate::request::CHECK;
-use crate::scope::Scope;
+use crate::scope::{Caller, Scope};
 use crate::state::State;
 use crate::sys::{self, lua_State};
 use crate::{hook, raise, sigint, userhook};
@@ -68,20 +68,19 @@ impl State {
                 c"this call cannot be limited in a finalizer, where LuaJIT's compiler cannot be switched off",
             );
         }
-        // SAFETY: `l` runs on this thread. The scope stays in place until it is given back.
+        let by = Caller { l, suspends, glued };
+        // SAFETY: `l` runs on this thread. The scope stays in place until it is given back, and until it is entered nobody else has it.
         let scope = unsafe {
-            let used = self.memory.used.get();
-            let scope = self
-                .scopes
-                .put(|| Scope::new(limits, l, suspends, glued, used));
+            let scope = &mut *self.scopes.take();
+            scope.open(limits, by, self.memory.used.get());
             if l != self.main.get() {
-                (*scope).frame = sys::frame(l, 0);
+                scope.frame = sys::frame(l, 0);
             }
-            (*scope).depth = depth;
-            (*scope).note = note;
-            (*scope).users = userhook::get(self, l);
-            (*scope).can_vanish &= self.entry(l).is_some();
-            (*scope).serial = self.serial.get() % c_int::MAX + 1;
+            scope.depth = depth;
+            scope.note = note;
+            scope.users = userhook::get(self, l);
+            scope.can_vanish &= self.entry(l).is_some();
+            scope.serial = self.serial.get() % c_int::MAX + 1;
             &*scope
         };
         self.serial.set(scope.serial);
@@ -150,13 +149,34 @@ impl State {
     /// # Safety
     /// As [`end`](State::end).
     pub unsafe fn end_by_serial(&self, l: *mut lua_State, serial: c_int, status: c_int) -> Ended {
-        let Some(scope) = self.find(l, serial) else {
-            return Ended {
-                stop: None,
-                note: 0,
-                hook: (None, 0, 0),
-            };
+        // Nearly always it is the newest of all, and the innermost of its coroutine.
+        // SAFETY: open scopes stay in place.
+        let newest = unsafe { self.scope.get().as_ref() };
+        let is_it = |s: &&Scope| {
+            let innermost = || self.innermost_of(l).is_some_and(|i| std::ptr::eq(i, *s));
+            s.serial == serial && s.l == l && (!s.can_vanish || innermost())
         };
+        let scope = match newest.filter(is_it) {
+            Some(scope) => scope,
+            None => match self.find_behind(l, serial) {
+                Some(scope) => scope,
+                None => {
+                    return Ended {
+                        stop: None,
+                        note: 0,
+                        hook: (None, 0, 0),
+                    };
+                }
+            },
+        };
+        // SAFETY: by the caller.
+        unsafe { self.end(scope, status) }
+    }
+
+    /// The scope of that number; those that were opened inside it are closed.
+    #[cold]
+    fn find_behind(&self, l: *mut lua_State, serial: c_int) -> Option<&Scope> {
+        let scope = self.find(l, serial)?;
         while let Some(inside) = self.innermost_of(l)
             && scope.can_vanish
             && !std::ptr::eq(inside, scope)
@@ -164,8 +184,7 @@ impl State {
             self.remove(inside);
             self.scopes.give_back(inside);
         }
-        // SAFETY: by the caller.
-        unsafe { self.end(scope, status) }
+        Some(scope)
     }
 
     /// `lua_pcall` with limits. See [`crate::Vm::call`].
@@ -204,14 +223,23 @@ impl State {
     }
 
     /// The report, if `scope`, which has been left, or one around it was stopped.
+    #[inline]
     pub fn report(&self, scope: &Scope, enclosing: bool) -> Option<Box<Stop>> {
+        if scope.hit.get().is_none() && !enclosing {
+            return None;
+        }
+        self.make_report(scope, enclosing)
+    }
+
+    #[cold]
+    fn make_report(&self, scope: &Scope, enclosing: bool) -> Option<Box<Stop>> {
         let mut reason = scope.hit.get();
         if enclosing {
             self.for_each_scope(|s| reason = s.hit.get().or(reason));
         }
         let reason = reason?;
         let limits = &scope.limits;
-        let cpu = match limits.cpu {
+        let cpu = match limits.cpu.get() {
             Some(_) if scope.suspends => Duration::from_nanos(scope.cpu_used.get()),
             Some(_) => ThreadClock::current()
                 .read()

@@ -9,9 +9,9 @@
 //! and comes, so it is sampled: about every millisecond of CPU time, at a moment that nobody can foresee, the time since the last look is
 //! charged to the calls that are in force then.
 
+use crate::limits::nanos;
 use crate::record::unforeseen;
 use crate::request::CHECK;
-use crate::scope::nanos;
 use crate::state::{COUNT_STEP, State};
 use std::ffi::c_int;
 use std::sync::atomic::Ordering;

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::time::Duration;
+use watchdog::Ticks;
 
 /// The limits of one call. The default is none at all.
 ///
@@ -15,12 +16,83 @@ use std::time::Duration;
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
-    pub(crate) timeout: Option<Duration>,
-    pub(crate) cpu: Option<Duration>,
-    pub(crate) instructions: Option<u64>,
-    pub(crate) memory: Option<usize>,
-    pub(crate) warn: Option<(Duration, u64)>,
+    pub(crate) timeout: Bound,
+    pub(crate) cpu: Bound,
+    pub(crate) instructions: Bound,
+    pub(crate) memory: Bound,
+    pub(crate) warn: Option<(Bound, u64)>,
     pub(crate) sigint: bool,
+}
+
+/// One limit, in nanoseconds, instructions or bytes. The greatest number is none: nobody gets there. (One word, for each call copies all of them.)
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Bound(u64);
+
+impl Bound {
+    const NONE: Bound = Bound(u64::MAX);
+
+    #[inline]
+    fn time(d: Duration) -> Bound {
+        Bound(nanos(d))
+    }
+
+    /// The number; none if there is no limit.
+    #[inline]
+    pub(crate) fn get(self) -> Option<u64> {
+        (self != Bound::NONE).then_some(self.0)
+    }
+
+    /// Of a limit in nanoseconds.
+    #[inline]
+    pub(crate) fn duration(self) -> Option<Duration> {
+        self.get().map(Duration::from_nanos)
+    }
+
+    /// That long after `from`.
+    #[inline]
+    pub(crate) fn after(self, from: Ticks) -> Ticks {
+        Ticks::from_nanos(from.as_nanos().saturating_add(self.0))
+    }
+
+    /// That many more than `from`; the greatest number if there is no limit.
+    #[inline]
+    pub(crate) fn above(self, from: u64) -> u64 {
+        from.saturating_add(self.0)
+    }
+
+    /// The limit of memory above `from` bytes in use.
+    #[inline]
+    pub(crate) fn bytes_above(self, from: usize) -> usize {
+        usize::try_from(self.above(from as u64)).unwrap_or(usize::MAX)
+    }
+
+    /// Of a limit in instructions.
+    #[inline]
+    pub(crate) fn budget(self) -> Option<i64> {
+        self.get().map(|n| i64::try_from(n).unwrap_or(i64::MAX))
+    }
+
+    fn less(self, spent: Duration) -> Bound {
+        self.get()
+            .map_or(self, |n| Bound(n.saturating_sub(nanos(spent))))
+    }
+}
+
+impl Default for Bound {
+    fn default() -> Bound {
+        Bound::NONE
+    }
+}
+
+impl fmt::Debug for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.get().fmt(f)
+    }
+}
+
+/// As an integer, which counts further than a process lives.
+pub(crate) fn nanos(d: Duration) -> u64 {
+    u64::try_from(d.as_nanos()).unwrap_or(u64::MAX)
 }
 
 impl Limits {
@@ -31,13 +103,19 @@ impl Limits {
 
     /// Wall-clock time from the start of the call, on the monotonic clock. Zero stops at the first instruction.
     pub fn timeout(mut self, limit: Duration) -> Limits {
-        self.timeout = Some(limit);
+        self.timeout = Bound::time(limit);
         self
+    }
+
+    /// [`timeout`](Limits::timeout), in nanoseconds and in place: it is on the way of every `leash.call`.
+    #[inline]
+    pub fn set_timeout(&mut self, nanos: u64) {
+        self.timeout = Bound(nanos);
     }
 
     /// CPU time that the calling thread spends, by the thread's CPU clock. Time spent waiting does not count.
     pub fn cpu(mut self, limit: Duration) -> Limits {
-        self.cpu = Some(limit);
+        self.cpu = Bound::time(limit);
         self
     }
 
@@ -45,13 +123,13 @@ impl Limits {
     /// stops at the same instruction each time. Each coroutine made inside costs 256 instructions, so that a script cannot
     /// hide its work in many short coroutines.
     pub fn instructions(mut self, limit: u64) -> Limits {
-        self.instructions = Some(limit);
+        self.instructions = Bound(limit);
         self
     }
 
     /// Bytes that the state may grow by from the start of the call.
     pub fn memory(mut self, limit: usize) -> Limits {
-        self.memory = Some(limit);
+        self.memory = Bound(u64::try_from(limit).unwrap_or(u64::MAX));
         self
     }
 
@@ -64,7 +142,7 @@ impl Limits {
     /// Has the function that was given to [`Guest::on_ward`](crate::Guest::on_ward) called, once, when the call has lasted for `after`. `mark` is for that
     /// function.
     pub fn warn(mut self, after: Duration, mark: u64) -> Limits {
-        self.warn = Some((after, mark));
+        self.warn = Some((Bound::time(after), mark));
         self
     }
 
@@ -76,18 +154,18 @@ impl Limits {
     /// What is left of the same limits for a second call, after `spent` of the wall clock and `cpu` of the CPU clock.
     /// Instructions and memory are taken as they are.
     pub fn after(mut self, spent: Duration, cpu: Duration) -> Limits {
-        self.timeout = self.timeout.map(|t| t.saturating_sub(spent));
-        self.cpu = self.cpu.map(|t| t.saturating_sub(cpu));
+        self.timeout = self.timeout.less(spent);
+        self.cpu = self.cpu.less(cpu);
         self
     }
 
     /// The limit that `reason` is about, in words; empty for a stop that is no limit.
     pub(crate) fn describe(&self, reason: Reason) -> String {
         match reason {
-            Reason::Timeout => self.timeout.map(time),
-            Reason::Cpu => self.cpu.map(time),
-            Reason::Instructions => self.instructions.map(|n| n.to_string()),
-            Reason::Memory => self.memory.map(|n| Bytes(n).to_string()),
+            Reason::Timeout => self.timeout.duration().map(time),
+            Reason::Cpu => self.cpu.duration().map(time),
+            Reason::Instructions => self.instructions.get().map(|n| n.to_string()),
+            Reason::Memory => self.memory.get().map(|n| Bytes(n).to_string()),
             Reason::Interrupt | Reason::Kill => None,
         }
         .unwrap_or_default()
@@ -228,7 +306,7 @@ impl fmt::Display for Rounded {
 }
 
 /// A number of bytes in the largest unit that divides it.
-struct Bytes(usize);
+struct Bytes(u64);
 
 impl fmt::Display for Bytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -258,6 +336,8 @@ mod tests {
             "timeout 1.5s, cpu 2s, instructions 100, memory 1 GiB"
         );
         assert_eq!(Limits::new().to_string(), "no limits");
+        let beyond = Limits::new().timeout(Duration::MAX).memory(usize::MAX);
+        assert_eq!(beyond, Limits::new(), "nobody gets there");
         let zero = Limits::new().timeout(Duration::ZERO);
         assert_eq!(zero.to_string(), "timeout 0s");
         assert_eq!(Bytes(1000).to_string(), "1000 bytes");

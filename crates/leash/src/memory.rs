@@ -246,7 +246,12 @@ impl Memory {
     }
 
     /// Nothing is being stopped any more.
+    #[inline]
     pub fn settle(&self) {
+        // A gate that is open says that nothing but these two can be left.
+        if self.gate.get() != 0 && !self.over.get() && self.beyond.get() == 0 {
+            return;
+        }
         self.over.set(false);
         self.beyond.set(0);
         self.refuse_next.set(false);

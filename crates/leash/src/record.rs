@@ -206,6 +206,14 @@ impl Record {
         owner.is_some()
     }
 
+    /// Whether nothing but the deadlines of calls has the timer thread look at this state. Owner thread.
+    #[inline]
+    pub fn looks_for_nothing_else(&self) -> bool {
+        self.poll_at.load(Ordering::Relaxed) == u64::MAX
+            && self.next_sweep() == Ticks::NEVER
+            && self.watching.next_look() == Ticks::NEVER
+    }
+
     /// Makes sure that there is an alarm.
     ///
     /// # Errors

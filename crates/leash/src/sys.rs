@@ -282,6 +282,24 @@ pub trait Continuation {
     unsafe fn go_on(l: *mut lua_State, status: c_int, ctx: c_int) -> c_int;
 }
 
+/// Sets the value at index `to`, on the stack, to that at `from`: `lua_copy`, which 5.1 and LuaJIT do not have.
+///
+/// # Safety
+/// Both are valid indices; there is a free slot.
+#[inline]
+pub unsafe fn copy(l: *mut lua_State, from: c_int, to: c_int) {
+    // SAFETY: by the caller.
+    unsafe {
+        #[cfg(any(feature = "lua51", feature = "luajit"))]
+        {
+            lua_pushvalue(l, from);
+            lua_replace(l, to);
+        }
+        #[cfg(not(any(feature = "lua51", feature = "luajit")))]
+        lua_copy(l, from, to);
+    }
+}
+
 /// `lua_pcall(l, nargs, LUA_MULTRET, 0)` and then `K`, in a C function that returns what this returns. From 5.2 on what is called may
 /// yield: the frame of the C function is jumped over then, also by an error, and `K` runs in one of its own. (5.1 and LuaJIT have nothing like it.)
 ///

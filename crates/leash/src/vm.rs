@@ -199,7 +199,7 @@ impl Vm {
             jit::take_back(state, main);
         }
         // SAFETY: no scope is open.
-        let scope = unsafe { Scope::new(limits, main, false, false, state.memory.used.get()) };
+        let scope = unsafe { Scope::new(limits, main, state.memory.used.get()) };
         state.closing.set(true);
         if Scope::must_be_interpreted(limits, state) {
             // SAFETY: by the caller. It is not in a finalizer.

@@ -10,8 +10,9 @@
 //!
 //! Which call is inside which tells the C stack: whoever was resumed has a frame below that of whoever has resumed it. (The list of open calls does not tell it, once one of them was asleep.)
 
+use crate::limits::nanos;
 use crate::request::{CHECK, WATCH};
-use crate::scope::{Scope, nanos};
+use crate::scope::Scope;
 use crate::state::State;
 use crate::sys::lua_State;
 use crate::watch::{Extension, Warning};
@@ -46,7 +47,7 @@ impl State {
             let warning = Warning {
                 mark,
                 elapsed: now.since(scope.started),
-                timeout: scope.limits.timeout,
+                timeout: scope.limits.timeout.duration(),
             };
             // SAFETY: by the caller; nothing here owns anything. The scope stays open while the hook runs, for the hook is inside.
             let wanted = unsafe { self.warn(l, &warning) };
@@ -111,22 +112,22 @@ impl State {
 
     fn start_afresh(&self, scope: &Scope) {
         let (now, limits) = (Ticks::now(), &scope.limits);
-        if let Some(t) = limits.timeout {
-            scope.deadline.set(now.after(t));
+        if limits.timeout.get().is_some() {
+            scope.deadline.set(limits.timeout.after(now));
         }
-        if let Some(t) = limits.cpu {
+        if limits.cpu.get().is_some() {
             let used = scope.cpu_at(ThreadClock::current().read().unwrap_or_default());
-            scope.cpu_until.set(nanos(used.saturating_add(t)));
+            scope.cpu_until.set(limits.cpu.above(nanos(used)));
         }
-        if let Some(n) = limits.instructions {
-            scope.budget.set(Some(i64::try_from(n).unwrap_or(i64::MAX)));
+        if let Some(n) = limits.instructions.budget() {
+            scope.budget.set(Some(n));
         }
-        if let Some(n) = limits.memory {
-            let until = self.memory.used.get().saturating_add(n);
+        if limits.memory.get().is_some() {
+            let until = limits.memory.bytes_above(self.memory.used.get());
             scope.memory_until.set(until);
         }
         if let Some((t, _)) = limits.warn {
-            scope.warn_at.set(now.after(t));
+            scope.warn_at.set(t.after(now));
         }
     }
 }

@@ -41,13 +41,16 @@ unsafe fn push_closure(l: *mut lua_State, f: lua_CFunction) {
             }
         }
         sys::lua_remove(l, -3);
-        sys::lua_pushcclosure(l, f, 3);
+        sys::lua_pushboolean(l, 1);
+        sys::lua_pushcclosure(l, f, 4);
     }
 }
 
 const BUILD: c_int = 1;
 const GETHOOK: c_int = 2;
 const SETHOOK: c_int = 3;
+/// `true`: to copy it is one call, to push it and move it away three.
+const TRUE: c_int = 4;
 
 /// The state of `l`, in which a call has begun: so it is attached, and on this thread.
 ///

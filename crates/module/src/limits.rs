@@ -34,7 +34,9 @@ pub unsafe fn get(l: *mut lua_State, limits: &mut Limits, index: c_int) -> bool 
     unsafe {
         let top = sys::lua_gettop(l);
         let are_limits = read(l, limits, index).is_ok();
-        sys::lua_settop(l, top);
+        if !are_limits {
+            sys::lua_settop(l, top);
+        }
         are_limits
     }
 }
@@ -58,7 +60,7 @@ unsafe fn read(l: *mut lua_State, limits: &mut Limits, index: c_int) -> Result<(
     // SAFETY: by the caller.
     unsafe {
         match sys::lua_type(l, index) {
-            sys::LUA_TNUMBER => add(l, limits, b"timeout\0", index),
+            sys::LUA_TNUMBER => add_timeout(l, limits, sys::lua_tonumber(l, index)),
             sys::LUA_TTABLE => table(l, limits, index),
             kind => Err(no_limits(l, kind)),
         }
@@ -72,9 +74,29 @@ unsafe fn table(l: *mut lua_State, limits: &mut Limits, index: c_int) -> Result<
     unsafe {
         sys::lua_pushnil(l);
         while sys::lua_next(l, index) != 0 {
-            add(l, limits, key(l)?, -1)?;
+            match key(l)? {
+                // What nearly every call asks for, and nothing else.
+                b"timeout\0" if sys::lua_type(l, -1) == sys::LUA_TNUMBER => {
+                    add_timeout(l, limits, sys::lua_tonumber(l, -1))?;
+                }
+                key => add(l, limits, key, -1)?,
+            }
             sys::lua_settop(l, -2);
         }
+    }
+    Ok(())
+}
+
+/// # Safety
+/// As [`read`].
+#[inline]
+unsafe fn add_timeout(l: *mut lua_State, limits: &mut Limits, n: f64) -> Result<(), Refused> {
+    // SAFETY: by the caller.
+    let n = unsafe { not_negative(l, b"timeout\0", n) }?;
+    if n < USUAL {
+        limits.set_timeout(usual(n));
+    } else if let Some(t) = seconds(n) {
+        *limits = limits.timeout(t);
     }
     Ok(())
 }
@@ -252,11 +274,7 @@ unsafe fn add(
     // SAFETY: by the caller.
     unsafe {
         match key {
-            b"timeout\0" => {
-                if let Some(t) = seconds(number(l, key, value)?) {
-                    *limits = limits.timeout(t);
-                }
-            }
+            b"timeout\0" => add_timeout(l, limits, number(l, key, value)?)?,
             b"cpu\0" => {
                 if let Some(t) = seconds(number(l, key, value)?) {
                     *limits = limits.cpu(t);
@@ -302,20 +320,27 @@ unsafe fn add(
     Ok(())
 }
 
+/// Nearly all limits are shorter than this many seconds, and then an `f64` has room for eighths of their nanoseconds. What the library does takes four times as long.
+const USUAL: f64 = 1e6;
+
+/// So many seconds, which are usual, in nanoseconds.
+#[inline]
+fn usual(seconds: f64) -> u64 {
+    // Through the signed type: that is one instruction.
+    (seconds * 1e9 + 0.5) as i64 as u64
+}
+
 /// None: too long to be reached. Not negative, and no NaN.
 #[inline]
 fn seconds(n: f64) -> Option<Duration> {
-    // Nearly all limits are shorter than this, and then an `f64` has room for eighths of their nanoseconds. What the library does takes four times as long, and is on the way of
-    // every call.
-    const USUAL: f64 = 1e6;
     if n < USUAL {
-        return Some(Duration::from_nanos((n * 1e9 + 0.5) as u64));
+        return Some(Duration::from_nanos(usual(n)));
     }
     Duration::try_from_secs_f64(n).ok()
 }
 
 /// # Safety
-/// As [`with`].
+/// As [`read`].
 unsafe fn whole(l: *mut lua_State, key: &[u8], value: c_int) -> Result<Option<u64>, Refused> {
     // SAFETY: by the caller.
     unsafe {
@@ -335,27 +360,36 @@ unsafe fn whole(l: *mut lua_State, key: &[u8], value: c_int) -> Result<Option<u6
 /// A number that is not negative.
 ///
 /// # Safety
-/// As [`with`].
+/// As [`read`].
 unsafe fn number(l: *mut lua_State, key: &[u8], value: c_int) -> Result<f64, Refused> {
     // SAFETY: by the caller.
     unsafe {
         let kind = sys::lua_type(l, value);
-        let n = sys::lua_tonumber(l, value);
-        let why = if kind != sys::LUA_TNUMBER {
+        if kind != sys::LUA_TNUMBER {
             let kind = sys::lua_typename(l, kind);
             let why = c"%s: number expected, got %s";
-            sys::lua_pushfstring(l, why.as_ptr(), key.as_ptr().cast::<c_char>(), kind)
-        } else if n.is_nan() {
-            sys::lua_pushfstring(
-                l,
-                c"%s is not a number (NaN)".as_ptr(),
-                key.as_ptr().cast::<c_char>(),
-            )
-        } else if n < 0.0 {
-            sys::lua_pushfstring(l, c"%s is negative".as_ptr(), key.as_ptr().cast::<c_char>())
-        } else {
-            return Ok(n);
-        };
-        Err(Refused(why))
+            let key = key.as_ptr().cast::<c_char>();
+            return Err(Refused(sys::lua_pushfstring(l, why.as_ptr(), key, kind)));
+        }
+        not_negative(l, key, sys::lua_tonumber(l, value))
     }
+}
+
+/// # Safety
+/// As [`read`].
+#[inline]
+unsafe fn not_negative(l: *mut lua_State, key: &[u8], n: f64) -> Result<f64, Refused> {
+    if n >= 0.0 {
+        return Ok(n);
+    }
+    let why = if n.is_nan() {
+        c"%s is not a number (NaN)"
+    } else {
+        c"%s is negative"
+    };
+    let key = key.as_ptr().cast::<c_char>();
+    // SAFETY: by the caller.
+    Err(Refused(unsafe {
+        sys::lua_pushfstring(l, why.as_ptr(), key)
+    }))
 }

@@ -43,6 +43,14 @@ pub const BUGS: &[Bug] = &[
         check: Check::Unit(Engine::Lua54, "calls_do_not_take_away"),
     },
     Bug {
+        name: "quietly",
+        what: "the last call of a state ends without a look at what a handler has left meanwhile",
+        file: "crates/leash/src/boundary.rs",
+        find: "        compiler_fence(Ordering::SeqCst);\n        self.is_undisturbed()\n",
+        replace: "        compiler_fence(Ordering::SeqCst);\n        true\n",
+        check: Check::Step(Engine::Lua54, "leaving"),
+    },
+    Bug {
         name: "thousands",
         what: "a handler looks at the clock for each of its states, and what it took is noted for the first alone",
         file: "crates/leash/src/hook/delivery.rs",

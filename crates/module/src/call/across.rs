@@ -13,12 +13,12 @@
 //!
 //! Where the calling coroutine cannot yield (a metamethod, a comparison of `table.sort`), `lua_pcallk` is a plain `lua_pcall`.
 
-use super::{entered, push_closure, push_hook, stopped};
+use super::{TRUE, entered, push_closure, push_hook, stopped};
 use crate::attach::guest;
 use crate::limits;
 use crate::watch::warning;
-use leash::Limits;
 use leash::sys::{self, Continuation, lua_State};
+use leash::{Guest, Limits};
 use std::ffi::c_int;
 
 /// Pushes the function.
@@ -49,8 +49,7 @@ pub unsafe extern "C-unwind" fn call(l: *mut lua_State) -> c_int {
             }
             kept.values = 1;
         }
-        sys::lua_pushboolean(l, 1);
-        sys::lua_replace(l, kept.values + 1);
+        sys::copy(l, sys::lua_upvalueindex(TRUE), kept.values + 1);
         if guest.hook(l).0.is_some() {
             let values = push_hook(l);
             for _ in 0..values {
@@ -70,7 +69,7 @@ pub unsafe extern "C-unwind" fn call(l: *mut lua_State) -> c_int {
             Ok(serial) if suspends => sys::pcall_across_yields::<End>(l, nargs, serial),
             Ok(serial) => {
                 let status = sys::lua_pcall(l, nargs, sys::LUA_MULTRET, 0);
-                End::go_on(l, status, serial)
+                finish(l, guest, status, serial)
             }
         }
     }
@@ -102,20 +101,26 @@ struct End;
 
 impl Continuation for End {
     unsafe fn go_on(l: *mut lua_State, status: c_int, serial: c_int) -> c_int {
-        // SAFETY: in `call`, or where it was; what the engine returns is consumed by `stopped`.
-        unsafe {
-            let guest = entered(l);
-            let mut ended = guest.end(l, serial, status);
-            let kept = Kept::from_note(ended.note);
-            if let Some(stop) = ended.stop.take() {
-                sys::lua_settop(l, kept.values + 1);
-                stopped(l, guest, stop, &ended, kept.hook.then_some(1));
-            } else if status == sys::LUA_OK {
-                return sys::lua_gettop(l) - kept.values;
-            }
-            sys::lua_pushboolean(l, 0);
-            sys::lua_replace(l, kept.values + 1);
-        }
-        2
+        // SAFETY: in `call`, or where it was.
+        unsafe { finish(l, entered(l), status, serial) }
     }
+}
+
+/// # Safety
+/// In [`call`], or in its continuation.
+unsafe fn finish(l: *mut lua_State, guest: Guest, status: c_int, serial: c_int) -> c_int {
+    // SAFETY: by the caller; what the engine returns is consumed by `stopped`.
+    unsafe {
+        let mut ended = guest.end(l, serial, status);
+        let kept = Kept::from_note(ended.note);
+        if let Some(stop) = ended.stop.take() {
+            sys::lua_settop(l, kept.values + 1);
+            stopped(l, guest, stop, &ended, kept.hook.then_some(1));
+        } else if status == sys::LUA_OK {
+            return sys::lua_gettop(l) - kept.values;
+        }
+        sys::lua_pushboolean(l, 0);
+        sys::lua_replace(l, kept.values + 1);
+    }
+    2
 }

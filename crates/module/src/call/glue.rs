@@ -65,7 +65,9 @@ unsafe extern "C-unwind" fn begin(l: *mut lua_State) -> c_int {
         match guest.begin(l, &limits, guest.may_suspend(l), true, hook) {
             Ok(serial) => {
                 sys::lua_pushinteger(l, serial as _);
-                sys::lua_insert(l, -1 - kept);
+                if kept != 0 {
+                    sys::lua_insert(l, -1 - kept);
+                }
                 1 + kept
             }
             Err(message) => {
