@@ -113,15 +113,20 @@ impl State {
     }
 
     /// Takes a scope out of everything.
+    #[inline]
     pub fn remove(&self, scope: &Scope) {
         if scope.parked.get() {
             unlink(&self.parked, scope);
         } else {
             unlink(&self.scope, scope);
         }
-        if !Self::is_loose(scope) {
-            return;
+        if Self::is_loose(scope) {
+            self.remove_loose(scope);
         }
+    }
+
+    /// Takes it from among those that can fall asleep or vanish, and out of the list of its coroutine.
+    fn remove_loose(&self, scope: &Scope) {
         if !scope.parked.get() {
             self.loose.set(self.loose.get() - 1);
         }
@@ -170,10 +175,14 @@ impl State {
     }
 
     /// Looks which calls are still in force, and which are gone without having been left. Not in a signal handler.
+    #[inline]
     pub fn refresh(&self) {
-        if self.loose.get() == 0 {
-            return;
+        if self.loose.get() != 0 {
+            self.look_at_loose();
         }
+    }
+
+    fn look_at_loose(&self) {
         let mut dropped = false;
         for_each(&self.scope, |s| {
             if s.is_asleep() {
@@ -265,10 +274,14 @@ impl State {
     }
 
     /// Code runs in `l`: if it was asleep, it is not.
+    #[inline]
     pub fn is_awake(&self, l: *mut lua_State) {
-        if self.parked.get().is_null() {
-            return;
+        if !self.parked.get().is_null() {
+            self.unpark_those_of(l);
         }
+    }
+
+    fn unpark_those_of(&self, l: *mut lua_State) {
         let mut s = self.entry(l).map_or(ptr::null(), |e| e.calls.get());
         // SAFETY: as above.
         while let Some(scope) = unsafe { s.as_ref() } {

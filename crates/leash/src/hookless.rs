@@ -218,18 +218,25 @@ pub unsafe extern "C" fn allocate(
 }
 
 /// The hook runs: the usual allocator again.
+#[inline]
 pub fn settle(state: &State) {
     if state.hookless.waiting.replace(false) {
-        state.hookless.provoking.set(false);
-        state.memory.exempt(false);
-        if state.allocator_is_ours() {
-            // SAFETY: the state is live (there is no main state otherwise, and then nobody gets here), on its thread.
-            unsafe { state.wrap_allocator() };
-        }
+        stop_waiting(state);
+    }
+}
+
+#[cold]
+fn stop_waiting(state: &State) {
+    state.hookless.provoking.set(false);
+    state.memory.exempt(false);
+    if state.allocator_is_ours() {
+        // SAFETY: the state is live (there is no main state otherwise, and then nobody gets here), on its thread.
+        unsafe { state.wrap_allocator() };
     }
 }
 
 /// Nothing is to be stopped any more.
+#[inline]
 pub fn forget(state: &State) {
     settle(state);
     state.hookless.count.set(0);

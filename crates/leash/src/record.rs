@@ -207,7 +207,7 @@ impl Record {
     }
 
     /// Whether nothing but the deadlines of calls has the timer thread look at this state. Owner thread.
-    #[inline]
+    #[inline(always)]
     pub fn looks_for_nothing_else(&self) -> bool {
         self.poll_at.load(Ordering::Relaxed) == u64::MAX
             && self.next_sweep() == Ticks::NEVER

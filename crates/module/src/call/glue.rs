@@ -45,23 +45,25 @@ unsafe extern "C-unwind" fn begin(l: *mut lua_State) -> c_int {
         };
         // The glue should not fail for want of room once the call has begun. (If it does, see the engine's `glue.rs`.)
         sys::luaL_checkstack(l, 40, std::ptr::null());
+        let (mut hook, mut kept) = (0, 0);
         let warns = limits.warns();
-        if warns {
-            match warning::for_call(l, guest, limits) {
-                Ok(with) => limits = with, // its table is below the arguments now
-                Err(_) => return 0,
+        if warns || guest.hook(l).0.is_some() {
+            if warns {
+                match warning::for_call(l, guest, limits) {
+                    Ok(with) => limits = with, // its table is below the arguments now
+                    Err(_) => return 0,
+                }
             }
+            let top = sys::lua_gettop(l);
+            if guest.hook(l).0.is_some() {
+                hook = push_hook(l);
+            }
+            if warns {
+                sys::lua_settop(l, top + 3);
+                sys::lua_pushvalue(l, 1);
+            }
+            kept = sys::lua_gettop(l) - top;
         }
-        let top = sys::lua_gettop(l);
-        let mut hook = 0;
-        if guest.hook(l).0.is_some() {
-            hook = push_hook(l);
-        }
-        if warns {
-            sys::lua_settop(l, top + 3);
-            sys::lua_pushvalue(l, 1);
-        }
-        let kept = sys::lua_gettop(l) - top;
         match guest.begin(l, &limits, guest.may_suspend(l), true, hook) {
             Ok(serial) => {
                 sys::lua_pushinteger(l, serial as _);
