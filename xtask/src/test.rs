@@ -11,7 +11,7 @@ use clap::{Args, ValueEnum};
 use crate::cargo::{self, Leash, Profile};
 use crate::engine::Engine;
 use crate::steps::Steps;
-use crate::{corpus, examples, lint, rocks, step, stress, suites};
+use crate::{corpus, examples, lint, rocks, sanitize, step, stress, suites};
 
 /// What to test.
 #[derive(Debug, Args)]
@@ -52,6 +52,8 @@ enum Part {
     Stress,
     /// For each engine, a sample of `cargo xtask step`
     Step,
+    /// For lua54 and luajit, half a minute each of `cargo xtask sanitize address`
+    Sanitize,
     /// For each engine, the command's tests
     Cli,
     /// For each engine, tests/corpus under Leash and without
@@ -66,6 +68,10 @@ enum Part {
 
 /// Enough for each scenario to be tried a few hundred times.
 const STRESS_SECONDS: u32 = 5;
+
+/// Those that are tried under AddressSanitizer, for there is no time to build all: the default of the command, and the one that has a compiler.
+const SANITIZED: [Engine; 2] = [Engine::Lua54, Engine::Luajit];
+const SANITIZED_SECONDS: u32 = 30;
 
 impl Options {
     fn wants(&self, part: Part) -> bool {
@@ -135,6 +141,17 @@ fn whole_engine(steps: &mut Steps, options: &Options, engine: Engine) -> Result<
         steps.run(&format!("{engine}: single-stepping"), &again, || {
             if !step::check(engine, Some(seconds), &[])? {
                 println!("{engine}: not single-stepped: this machine does not allow it");
+            }
+            Ok(())
+        })?;
+    }
+    if options.wants(Part::Sanitize) && SANITIZED.contains(&engine) {
+        let seconds = SANITIZED_SECONDS;
+        let again =
+            format!("cargo xtask sanitize address {engine} --seconds {seconds} --only-stress");
+        steps.run(&format!("{engine}: stress, address"), &again, || {
+            if !sanitize::check(engine, seconds)? {
+                println!("{engine}: no stress under a sanitizer, which takes the nightly toolchain and clang");
             }
             Ok(())
         })?;

@@ -371,6 +371,23 @@ fn many_inner_stops_then_the_outer_one() {
 }
 
 #[test]
+fn an_outer_limit_holds_when_an_inner_call_has_ended() {
+    let endless = "nested(function() end) local t = {} while true do t[#t + 1] = {} end";
+    for (outer, reason) in [
+        (timeout(30), Reason::Timeout),
+        (Limits::new().cpu(ms(30)), Reason::Cpu),
+        (Limits::new().instructions(100_000), Reason::Instructions),
+        (Limits::new().memory(1 << 20), Reason::Memory),
+    ] {
+        let lua = Lua::new();
+        with_nested(&lua, timeout(20_000));
+        assert_eq!(stopped(lua.run(endless, &outer)).reason, reason);
+        assert_eq!(outcomes(), [None]);
+        lua.assert_healthy();
+    }
+}
+
+#[test]
 fn an_inner_memory_limit_does_not_outlive_its_call() {
     let lua = Lua::new();
     with_nested(&lua, Limits::new().memory(MIB));
