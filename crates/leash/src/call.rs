@@ -47,7 +47,7 @@ impl State {
     /// Opens a scope. See [`crate::Guest::begin`].
     ///
     /// # Safety
-    /// `l` belongs to this state and runs on this thread. `suspends` only if [`may_suspend`](State::may_suspend).
+    /// `l` belongs to this state and runs on this thread, and `users` is the user's hook there. `suspends` only if [`may_suspend`](State::may_suspend).
     pub unsafe fn begin(
         &self,
         l: *mut lua_State,
@@ -55,6 +55,7 @@ impl State {
         suspends: bool,
         glued: bool,
         note: c_int,
+        users: SavedHook,
     ) -> Result<&Scope, &'static CStr> {
         self.refresh();
         self.is_awake(l);
@@ -78,7 +79,7 @@ impl State {
             }
             scope.depth = depth;
             scope.note = note;
-            scope.users = userhook::get(self, l);
+            scope.users = users;
             scope.can_vanish &= self.entry(l).is_some();
             scope.serial = self.serial.get() % c_int::MAX + 1;
             &*scope
@@ -203,7 +204,8 @@ impl State {
         // place for a message; `base` values were there before.
         unsafe {
             let base = sys::lua_gettop(l) - nargs - 1;
-            let scope = match self.begin(l, limits, false, false, 0) {
+            let users = userhook::get(self, l);
+            let scope = match self.begin(l, limits, false, false, 0, users) {
                 Ok(scope) => scope,
                 Err(message) => {
                     sys::lua_settop(l, base);

@@ -19,6 +19,9 @@ use std::ptr::NonNull;
 /// alone, where an interrupt of the main state meets whichever coroutine runs. Null: whatever runs was meant. It may push, call, raise, and return, as a hook may.
 pub type InterruptFn = unsafe extern "C-unwind" fn(*mut lua_State, *mut lua_State);
 
+/// A hook that the user has set: its function, its mask and its count; no function, no hook.
+pub type UserHook = (Option<sys::Hook>, c_int, c_int);
+
 /// A guarded state, as its own code sees it. Copy it as you like, but use it only in calls from that state.
 #[derive(Clone, Copy)]
 pub struct Guest {
@@ -177,7 +180,7 @@ impl Guest {
 
     /// Begins a call with limits: what `l` runs from here to [`end`](Guest::end). In between, whoever calls this has to make a protected call, which
     /// catches all errors, and across which `l` may yield only if `suspends`; `glued` if that is LuaJIT's own `pcall`, called by the [glue](Guest::glue);
-    /// `note` is a number for its own use, which comes back at the end.
+    /// `note` is a number for its own use, which comes back at the end, and `hook` is [the user's](Guest::hook).
     /// Returns a number by which the end finds the call.
     ///
     /// Nothing needs to be done for a call that is never ended because its coroutine was closed or collected.
@@ -194,9 +197,13 @@ impl Guest {
         suspends: bool,
         glued: bool,
         note: c_int,
+        hook: UserHook,
     ) -> Result<c_int, &'static CStr> {
+        let (hook, mask, count) = hook;
+        let users = SavedHook { hook, mask, count };
+        let state = self.state();
         // SAFETY: by the caller.
-        unsafe { self.state().begin(l, limits, suspends, glued, note) }.map(|scope| scope.serial)
+        unsafe { state.begin(l, limits, suspends, glued, note, users) }.map(|scope| scope.serial)
     }
 
     /// Ends a call with limits, after its protected call has returned with `status`: says what has stopped it, if anything. The stack is as it was.
@@ -214,7 +221,7 @@ impl Guest {
     ///
     /// # Safety
     /// `l` is a coroutine of this state, and runs on this thread.
-    pub unsafe fn hook(&self, l: *mut lua_State) -> (Option<sys::Hook>, c_int, c_int) {
+    pub unsafe fn hook(&self, l: *mut lua_State) -> UserHook {
         // SAFETY: by the caller.
         let users = unsafe { userhook::get(self.state(), l) };
         (users.hook, users.mask, users.count)
@@ -224,11 +231,7 @@ impl Guest {
     ///
     /// # Safety
     /// As [`hook`](Guest::hook).
-    pub unsafe fn set_hook(
-        &self,
-        l: *mut lua_State,
-        (hook, mask, count): (Option<sys::Hook>, c_int, c_int),
-    ) {
+    pub unsafe fn set_hook(&self, l: *mut lua_State, (hook, mask, count): UserHook) {
         let users = SavedHook { hook, mask, count };
         // SAFETY: by the caller.
         unsafe { userhook::set(self.state(), l, users) };

@@ -65,7 +65,7 @@ mod watch;
 
 pub use asked::{Untraced, kill, traceback};
 pub use call::Ended;
-pub use guest::{Guest, InterruptFn};
+pub use guest::{Guest, InterruptFn, UserHook};
 pub use hook::is_our_hook;
 pub use jit::Jit;
 pub use layout::Layout;

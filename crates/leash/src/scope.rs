@@ -24,6 +24,7 @@ use crate::state::State;
 use crate::sys::{self, lua_State};
 use std::cell::{Cell, RefCell};
 use std::ffi::{c_int, c_void};
+use std::mem::MaybeUninit;
 use std::ptr::{self, NonNull};
 use std::time::Duration;
 use watchdog::{Ticks, cpu::ThreadClock};
@@ -301,8 +302,9 @@ impl Scope {
 
 /// Whether any function is active in `l`.
 unsafe fn has_frame(l: *mut lua_State) -> bool {
-    // SAFETY: `l` is live, by the caller. `lua_Debug` is plain data, of which zero is a value, and is only written.
-    unsafe { sys::lua_getstack(l, 0, &mut std::mem::zeroed()) != 0 }
+    let mut unread = MaybeUninit::uninit();
+    // SAFETY: `l` is live, by the caller. What is asked for is only written.
+    unsafe { sys::lua_getstack(l, 0, unread.as_mut_ptr()) != 0 }
 }
 
 /// Where the scopes of a state lie. Places are used again.

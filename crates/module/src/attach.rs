@@ -57,15 +57,23 @@ unsafe fn is_luajit(l: *mut lua_State) -> bool {
 ///
 /// # Safety
 /// In a C function that Lua has called. May raise.
+#[inline]
 pub unsafe fn attached(l: *mut lua_State) -> Option<Guest> {
-    // The usual way, without room for a message: it is on that of every `leash.call`.
     // SAFETY: by the caller; the library is never unloaded.
     unsafe {
-        if let Some(guest) = Guest::again(l) {
-            guest.on_interrupt(handlers::interrupted);
-            return Some(guest);
+        match Guest::again(l) {
+            Some(guest) => {
+                guest.on_interrupt(handlers::interrupted);
+                Some(guest)
+            }
+            None => attach(l),
         }
     }
+}
+
+/// [`attached`], of a state that is not. (Apart, for its message takes room on the way of every `leash.call`.)
+#[cold]
+unsafe fn attach(l: *mut lua_State) -> Option<Guest> {
     let mut message = Text::of("");
     // SAFETY: by the caller; `Text` has no destructor.
     unsafe {
@@ -82,15 +90,21 @@ pub unsafe fn attached(l: *mut lua_State) -> Option<Guest> {
 ///
 /// # Safety
 /// As [`attached`].
+#[inline]
 pub unsafe fn guest(l: *mut lua_State) -> Guest {
     // SAFETY: by the caller.
     unsafe {
-        let Some(guest) = attached(l) else {
-            let format =
-                c"load this module in the main state first: %s cannot find it from a coroutine";
-            sys::luaL_error(l, format.as_ptr(), Text::of(leash::ENGINE).as_ptr());
-            unreachable!("luaL_error does not return");
-        };
-        guest
+        match attached(l) {
+            Some(guest) => guest,
+            None => too_early(l),
+        }
     }
+}
+
+#[cold]
+unsafe fn too_early(l: *mut lua_State) -> ! {
+    let format = c"load this module in the main state first: %s cannot find it from a coroutine";
+    // SAFETY: by the caller.
+    unsafe { sys::luaL_error(l, format.as_ptr(), Text::of(leash::ENGINE).as_ptr()) };
+    unreachable!("luaL_error does not return");
 }

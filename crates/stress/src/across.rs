@@ -37,7 +37,8 @@ unsafe fn enter(l: *mut lua_State) -> (c_int, bool) {
             return (0, false);
         };
         let suspends = guest.may_suspend(l);
-        let serial = match guest.begin(l, &limits, suspends, cfg!(feature = "luajit"), 0) {
+        let (glued, hook) = (cfg!(feature = "luajit"), guest.hook(l));
+        let serial = match guest.begin(l, &limits, suspends, glued, 0, hook) {
             Ok(serial) => serial,
             Err(message) => sys::luaL_error(l, message.as_ptr()),
         };

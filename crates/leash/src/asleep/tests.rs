@@ -109,7 +109,14 @@ unsafe extern "C-unwind" fn call(l: *mut lua_State) -> c_int {
         let guest = Guest::of(l).unwrap();
         let suspends = guest.may_suspend(l);
         let serial = guest
-            .begin(l, &limits(l), suspends, guest.state().glue.is_there(), 0)
+            .begin(
+                l,
+                &limits(l),
+                suspends,
+                guest.state().glue.is_there(),
+                0,
+                guest.hook(l),
+            )
             .unwrap();
         sys::pcall_across_yields::<End>(l, sys::lua_gettop(l) - 2, serial)
     }
@@ -136,6 +143,7 @@ unsafe extern "C-unwind" fn begin(l: *mut lua_State) -> c_int {
                 guest.may_suspend(l),
                 guest.state().glue.is_there(),
                 0,
+                guest.hook(l),
             )
             .unwrap();
         sys::lua_pushinteger(l, serial as _);

@@ -50,7 +50,8 @@ pub unsafe extern "C-unwind" fn call(l: *mut lua_State) -> c_int {
             kept.values = 1;
         }
         sys::copy(l, sys::lua_upvalueindex(TRUE), kept.values + 1);
-        if guest.hook(l).0.is_some() {
+        let hook = guest.hook(l);
+        if hook.0.is_some() {
             let values = push_hook(l);
             for _ in 0..values {
                 sys::lua_insert(l, 1);
@@ -60,7 +61,7 @@ pub unsafe extern "C-unwind" fn call(l: *mut lua_State) -> c_int {
         }
         let nargs = top - 2;
         let suspends = guest.may_suspend(l);
-        match guest.begin(l, &limits, suspends, false, kept.note()) {
+        match guest.begin(l, &limits, suspends, false, kept.note(), hook) {
             Err(message) => {
                 sys::lua_pushboolean(l, 0);
                 sys::lua_pushstring(l, message.as_ptr());

@@ -45,9 +45,10 @@ unsafe extern "C-unwind" fn begin(l: *mut lua_State) -> c_int {
         };
         // The glue should not fail for want of room once the call has begun. (If it does, see the engine's `glue.rs`.)
         sys::luaL_checkstack(l, 40, std::ptr::null());
+        let users = guest.hook(l);
         let (mut hook, mut kept) = (0, 0);
         let warns = limits.warns();
-        if warns || guest.hook(l).0.is_some() {
+        if warns || users.0.is_some() {
             if warns {
                 match warning::for_call(l, guest, limits) {
                     Ok(with) => limits = with, // its table is below the arguments now
@@ -55,7 +56,7 @@ unsafe extern "C-unwind" fn begin(l: *mut lua_State) -> c_int {
                 }
             }
             let top = sys::lua_gettop(l);
-            if guest.hook(l).0.is_some() {
+            if users.0.is_some() {
                 hook = push_hook(l);
             }
             if warns {
@@ -64,7 +65,7 @@ unsafe extern "C-unwind" fn begin(l: *mut lua_State) -> c_int {
             }
             kept = sys::lua_gettop(l) - top;
         }
-        match guest.begin(l, &limits, guest.may_suspend(l), true, hook) {
+        match guest.begin(l, &limits, guest.may_suspend(l), true, hook, users) {
             Ok(serial) => {
                 sys::lua_pushinteger(l, serial as _);
                 if kept != 0 {
