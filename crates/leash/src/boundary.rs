@@ -15,7 +15,7 @@ use crate::scope::Scope;
 use crate::state::{COUNT_STEP, State};
 use crate::warning::Place;
 use std::ptr;
-use std::sync::atomic::{Ordering, compiler_fence};
+use std::sync::atomic::{Ordering, compiler_fence, fence};
 use std::time::Duration;
 use watchdog::{Ticks, cpu::ThreadClock, poke::Thread};
 
@@ -148,8 +148,9 @@ impl State {
         record.scoped.store(false, Ordering::Relaxed);
         record.suspends.store(false, Ordering::Relaxed);
         record.disarm();
-        // A handler that has interrupted this has found no call; but what it was told of may have left something to do.
-        compiler_fence(Ordering::SeqCst);
+        // Whoever asks for something now has the alarm rung, and that may just have been taken away. A handler that has interrupted this has found no
+        // call; but what it was told of may have left something to do.
+        fence(Ordering::SeqCst);
         self.is_undisturbed()
     }
 
@@ -202,6 +203,10 @@ impl State {
                 match record.watching.next_look() {
                     Ticks::NEVER => record.disarm(),
                     at => record.arm(at),
+                }
+                fence(Ordering::SeqCst);
+                if self.follows.get() && record.request.flags() != 0 {
+                    record.arm(Ticks::now()); // it has been, meanwhile
                 }
             }
             return;

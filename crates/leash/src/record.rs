@@ -7,7 +7,7 @@
 //! deliveries do get lost (DESIGN section 4, rule 1). For that the alarm must be armed while a request is unanswered, although the
 //! owner re-arms the same alarm for its deadlines at any time. Asker: set the flag, then arm for now. Owner: arm for the deadline,
 //! then look at the flags, and arm for now if there are any. All four are sequentially consistent, so either the owner sees the
-//! flag or the asker's arming comes last.
+//! flag or the asker's arming comes last. It is the same where the owner disarms, with a fence of its own before the look.
 //!
 //! What the timer thread makes of a record is in [`timer`].
 

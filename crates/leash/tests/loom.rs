@@ -5,11 +5,16 @@
 //! nobody; a record has one owner at a time, and its next owner finds what the last one left.
 //!
 //! Each was tried against planted mistakes. Found: a look at the targets before the answer instead of after it; a pending bit that is not set again; `ask` without a
-//! look at the generation; `used` Relaxed at either end; a chunk linked Relaxed.
+//! look at the generation; `used` Relaxed at either end; a chunk linked Relaxed; the alarm taken away after the look at what is asked for.
+//! (Not found: that look without the fence before it. To loom a load that is SeqCst comes after all stores; a processor keeps a store back.)
 
+use loom::sync::atomic::fence;
 use loom::thread;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::{
+    AtomicBool,
+    Ordering::{Release, SeqCst},
+};
 
 /// What `src/sync.rs` is in production.
 mod sync {
@@ -41,6 +46,39 @@ const ONCE: u64 = 1;
 fn new_slab<T: Default + Sync>() -> &'static Slab<T> {
     let null = sync::AtomicPtr::new(std::ptr::null_mut());
     Box::leak(Box::new(Slab::over(null)))
+}
+
+/// The last call of a state ends, and takes the alarm away, while somebody asks for something and has the alarm rung (`boundary.rs` against `Record::ask`): afterwards the
+/// alarm is armed, for the request has not been answered.
+#[test]
+fn no_request_is_lost_to_the_end_of_a_call() {
+    const NEVER: u64 = u64::MAX;
+    const DEADLINE: u64 = 7;
+    const NOW: u64 = 0;
+    loom::model(|| {
+        let record: &'static Request = new_slab::<Request>().take().get();
+        record.renew();
+        let alarm = Arc::new(sync::AtomicU64::new(DEADLINE));
+        // As in `watchdog`: the deadline, then the fence.
+        let arm = |alarm: &sync::AtomicU64| {
+            sync::overwrite(alarm, NOW, Release);
+            fence(SeqCst);
+        };
+        let asker = {
+            let alarm = alarm.clone();
+            thread::spawn(move || {
+                assert!(record.ask(record.generation(), TARGETS));
+                arm(&alarm);
+            })
+        };
+        sync::overwrite(&alarm, NEVER, Release);
+        fence(SeqCst);
+        if record.flags() != 0 {
+            arm(&alarm);
+        }
+        asker.join().unwrap();
+        assert_eq!(alarm.load(SeqCst), NOW);
+    });
 }
 
 /// A coroutine is interrupted by two threads while the hook of its state answers (`target::interrupt` against `hook::go_on`): afterwards either the
