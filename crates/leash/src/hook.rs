@@ -13,6 +13,7 @@
 //! no hook runs, in [`crate::hookless`]; how the hook gets to where it is met in [`delivery`], what it puts aside there in [`placing`].
 
 mod delivery;
+mod oldpc;
 mod placing;
 mod shortage;
 

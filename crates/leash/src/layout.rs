@@ -9,6 +9,7 @@
 //! | `errfunc` | stack offset of the message handler in force | is 0 in `lua_pcall(.., 0)`, grows by one slot with each index | an error of ours must not call the script's handler: inside a hook it would run with hooks off, and could loop for ever | the allocator fails once: a memory error calls no handler (manual of `lua_pcall`), but from 5.2 on costs a full collection |
 //! | `allowhook` | whether hooks run | is 1 outside a hook, 0 inside | ending an endless finalizer or user hook | such code outlives its limit (`leash run` then ends the process) |
 //! | `hookmask` | LuaJIT's `allowhook`, of the whole state | [`crate::hookmask`] | the same | the same |
+//! | `oldpc` | 5.2 and 5.3: the last instruction whose line was looked at | comes next to the pointer to the function that runs, which `lua_getstack` tells | our hook is set without changing it ([`crate::hook::oldpc`]) | it is changed, and lines may be read from anywhere |
 //! | `jump` | the innermost C frame that catches errors (`errorJmp`, LuaJIT `cframe`) | points into the C stack between two frames of ours | the order in which coroutines resumed each other, for tracebacks | only the running coroutine is shown |
 //!
 //! Rejected: struct definitions for each version. There are LuaJIT's two pointer sizes, distributions' patches and
@@ -28,6 +29,8 @@ pub struct Layout {
     pub allowhook: Option<usize>,
     /// A pointer, the low bits of which may be flags.
     pub jump: Option<usize>,
+    /// 5.2 and 5.3 only: a pointer. (If it were another field, nothing would be amiss: what a hook that is being set changes there is put back, and nothing else.)
+    pub oldpc: Option<usize>,
     /// LuaJIT: a byte behind the main state.
     pub hookmask: Option<usize>,
     /// 5.1 only: the pointer to the global state, by which a coroutine is recognised.
@@ -60,6 +63,8 @@ struct Learner {
     in_hook: Vec<Sample>,
     /// Addresses of a local of the sampling function.
     frames: Vec<usize>,
+    /// The function that runs, of each plain sample.
+    callers: Vec<usize>,
 }
 
 /// Finds the places, and how a coroutine shows in the allocator: fills `state.coroutine_size`, `coroutine_offset` and `layout`.
@@ -87,6 +92,7 @@ pub unsafe fn learn(state: &State, l: *mut lua_State) -> c_int {
         with_handler: room(),
         in_hook: room(),
         frames: Vec::with_capacity(8),
+        callers: Vec::with_capacity(8),
     };
     learner.floor = (&raw const learner) as usize;
     if learner.size > 512 {
@@ -112,6 +118,9 @@ pub unsafe fn learn(state: &State, l: *mut lua_State) -> c_int {
             layout.allowhook = only(allowhook_candidates(&learner));
         }
         layout.jump = only(jump_candidates(&learner));
+        if cfg!(any(feature = "lua52", feature = "lua53")) {
+            layout.oldpc = only(oldpc_candidates(&learner));
+        }
     }
     state.layout.set(layout);
     status
@@ -166,6 +175,19 @@ fn jump_candidates(s: &Learner) -> impl Iterator<Item = usize> {
                 .zip(&s.frames)
                 .all(|(p, &frame)| (frame..s.floor).contains(&at(p)))
     })
+}
+
+/// Behind the word that holds the function that runs, in all samples.
+fn oldpc_candidates(s: &Learner) -> impl Iterator<Item = usize> {
+    let taken: Vec<_> = s.plain.iter().filter(|p| !p.is_empty()).collect();
+    let is_caller = move |o: usize| {
+        let mut samples = taken.iter().zip(&s.callers);
+        !s.callers.is_empty() && samples.all(|(p, &caller)| word(p, o) == caller)
+    };
+    words(s.size)
+        .filter(move |&o| is_caller(o))
+        .map(|o| o + size_of::<usize>())
+        .filter(|&o| o + size_of::<usize>() <= s.size)
 }
 
 /// Makes a coroutine and looks which block of the allocator holds it. 5.1: also where the pointer to the global state is, the
@@ -311,6 +333,7 @@ unsafe extern "C-unwind" fn sample_plain(l: *mut lua_State) -> c_int {
         let s = &mut *sys::lua_touserdata(l, 1).cast::<Learner>();
         copy(l, s.size, &mut s.plain);
         s.frames.push((&raw const here) as usize);
+        s.callers.push(sys::frame(l, 0) as usize);
     }
     0
 }

@@ -43,6 +43,14 @@ pub const BUGS: &[Bug] = &[
         check: Check::Unit(Engine::Lua54, "calls_do_not_take_away"),
     },
     Bug {
+        name: "oldpc",
+        what: "5.2 and 5.3: a hook that is set in a signal handler changes whose lines are compared",
+        file: "crates/leash/src/hook/placing.rs",
+        find: "        last.put_back();\n",
+        replace: "        let _ = last;\n",
+        check: Check::Unit(Engine::Lua53, "setting_our_hook_leaves_it_alone"),
+    },
+    Bug {
         name: "quietly",
         what: "the last call of a state ends without a look at what a handler has left meanwhile",
         file: "crates/leash/src/boundary.rs",

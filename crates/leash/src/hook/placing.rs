@@ -10,6 +10,7 @@
 //! instruction limit, or a watch that polls). All of it may run in **signal context**.
 
 use super::HOOK;
+use super::oldpc::LastInstruction;
 use crate::coroutines::{Entry, SavedHook};
 use crate::state::State;
 use crate::sys::{self, lua_State};
@@ -70,12 +71,14 @@ pub unsafe fn set_on(
             None => entry.saved.set(Some(now)),
             Some(was) => entry.saved.set(Some(merge(state, was, now))),
         }
+        let last = LastInstruction::of(state, co);
         if mask == sys::MASK_ALL {
             jit::set_hook(state, co, HOOK, mask, count);
         } else {
             state.our_masks.set(state.our_masks.get() | mask);
             sys::set_hook(co, Some(HOOK), mask, count);
         }
+        last.put_back();
         if switch_on {
             hookless::switch_on(state, co);
         }
