@@ -242,6 +242,12 @@ pub fn forget(state: &State) {
     state.hookless.count.set(0);
 }
 
+/// Whether hooks are off in a coroutine that is alive, on its thread: a hook or a finalizer runs. In doubt, yes.
+pub fn are_off(state: &State, co: *mut lua_State) -> bool {
+    // SAFETY: by the caller; a byte of it.
+    unsafe { allowhook(state, co).is_none_or(|allow| allow.read_volatile() == 0) }
+}
+
 unsafe fn allowhook(state: &State, co: *mut lua_State) -> Option<*mut u8> {
     // SAFETY: found inside a `lua_State`.
     let place = |offset| unsafe { co.cast::<u8>().add(offset) };

@@ -8,6 +8,7 @@
 //! When a coroutine runs, its trace is followed by those that it was resumed from. Which those are, and in which order, the C stack
 //! tells: the frame that runs each ([`crate::layout`], `jump`) lies above the frames of what it resumed.
 
+use crate::hookless;
 use crate::state::State;
 use crate::sys::{self, lua_Debug, lua_State};
 use std::ffi::{CStr, c_char, c_int, c_void};
@@ -27,12 +28,14 @@ const STACKS: usize = 8;
 /// Writes the stack of `l`, then those of the coroutines that it was resumed from. Owner thread; not in a signal handler (it
 /// grows `out`).
 ///
-/// `collecting`: the collector may have called what runs.
+/// `collecting`: the collector may have called what runs in `l`. (And it may have called what has resumed that, where hooks are off in one of these coroutines; in `l` they are
+/// off for our own hook, too, which may be asking.)
 pub fn capture(state: &State, l: *mut lua_State, collecting: bool, out: &mut String) {
-    let named = sys::names_are_safe(collecting);
+    let chain = resumed_from(state, l);
+    let is_off = |&co: &*mut lua_State| hookless::are_off(state, co);
+    let named = sys::names_are_safe(collecting || chain.iter().any(is_off));
     out.push_str("stack traceback:");
     stack(l, named, out);
-    let chain = resumed_from(state, l);
     for co in chain.iter().take(STACKS) {
         out.push_str("\nresumed from:");
         stack(*co, named, out);
