@@ -440,7 +440,6 @@ fn a_tower_of_protected_calls_is_left_at_once() {
 /// Lua read that of the instruction before (found under AddressSanitizer). What can be seen here is that names are not asked for.
 #[test]
 fn a_coroutine_in_a_finalizer_is_stopped_without_asking_for_names() {
-    let lua = Lua::new();
     let code = "
         local function gc(f) if newproxy then getmetatable(newproxy(true)).__gc = f else setmetatable({}, { __gc = f }) end end
         gc(function() local function endless() while true do end end coroutine.wrap(function() endless() end)() end)
@@ -448,20 +447,22 @@ fn a_coroutine_in_a_finalizer_is_stopped_without_asking_for_names() {
         collect()
         collect()
         while true do end";
-    let stop = lua.run(code, &timeout(30)).unwrap_err();
-    assert_eq!(stop.reason, Reason::Timeout);
-    let names = stop.traceback.contains("'collect'") || stop.traceback.contains("'endless'");
-    let in_coroutine = stop.traceback.contains("resumed from:");
-    if in_coroutine {
-        assert_eq!(names, !cfg!(feature = "lua52"), "{}", stop.traceback);
-    }
-    // LuaJIT keeps its coroutines elsewhere; 5.1 sees the finalizer's as well.
-    assert!(
-        in_coroutine || cfg!(feature = "luajit"),
-        "{}",
-        stop.traceback
-    );
-    lua.assert_healthy();
+    // On a busy machine the time may be up before the finalizer begins.
+    let seen = (0..20).any(|_| {
+        let lua = Lua::new();
+        let stop = lua.run(code, &timeout(30)).unwrap_err();
+        assert_eq!(stop.reason, Reason::Timeout);
+        lua.assert_healthy();
+        let trace = stop.traceback;
+        let in_coroutine = trace.contains("resumed from:");
+        if in_coroutine {
+            let named = trace.contains("'collect'") || trace.contains("'endless'");
+            assert_eq!(named, !cfg!(feature = "lua52"), "{trace}");
+        }
+        in_coroutine
+    });
+    // LuaJIT keeps its coroutines elsewhere.
+    assert!(seen || cfg!(feature = "luajit"));
 }
 
 #[test]
