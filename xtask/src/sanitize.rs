@@ -192,17 +192,18 @@ pub fn run(options: &Options) -> Result<()> {
 /// this has told.
 pub fn check(engine: Engine, seconds: u32) -> Result<bool> {
     for (program, arguments) in [
-        ("rustc", ["+nightly", "--version"]),
-        ("clang", ["--version"; 2]),
+        ("rustc", &["+nightly", "--version"][..]),
+        ("clang", &["--version"]),
     ] {
         let mut command = process::command(program);
         command
             .args(arguments)
+            .env("RUSTUP_AUTO_INSTALL", "0") // a question, not a wish
             .stdout(Stdio::null())
             .stderr(Stdio::null());
         let there = process::run(&mut command, Duration::from_secs(60)).is_ok_and(|o| o.code == 0);
         if !there {
-            println!("`{} {}` does not work here", program, arguments[0]);
+            println!("`{program} {}` does not work here", arguments.join(" "));
             return Ok(false);
         }
     }

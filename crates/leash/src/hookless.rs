@@ -242,8 +242,11 @@ pub fn forget(state: &State) {
     state.hookless.count.set(0);
 }
 
-/// Whether hooks are off in a coroutine that is alive, on its thread: a hook or a finalizer runs. In doubt, yes.
-pub fn are_off(state: &State, co: *mut lua_State) -> bool {
+/// Whether hooks are off in a coroutine: a hook or a finalizer runs. In doubt, yes.
+///
+/// # Safety
+/// `co` is a live coroutine of this state, on its thread.
+pub unsafe fn are_off(state: &State, co: *mut lua_State) -> bool {
     // SAFETY: by the caller; a byte of it.
     unsafe { allowhook(state, co).is_none_or(|allow| allow.read_volatile() == 0) }
 }

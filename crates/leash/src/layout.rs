@@ -29,7 +29,8 @@ pub struct Layout {
     pub allowhook: Option<usize>,
     /// A pointer, the low bits of which may be flags.
     pub jump: Option<usize>,
-    /// 5.2 and 5.3 only: a pointer. (If it were another field, nothing would be amiss: what a hook that is being set changes there is put back, and nothing else.)
+    /// 5.2 and 5.3 only: a pointer. (It is written only with what was read there before `lua_sethook`, which changes it, the hook, its mask and its counts. So any other field would keep its
+    /// value; were it one of the latter, which it is in no release, our hook would not be set.)
     pub oldpc: Option<usize>,
     /// LuaJIT: a byte behind the main state.
     pub hookmask: Option<usize>,

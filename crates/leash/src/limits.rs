@@ -7,7 +7,7 @@ use std::fmt;
 use std::time::Duration;
 use watchdog::Ticks;
 
-/// The limits of one call. The default is none at all.
+/// The limits of one call. The default is none at all; nor is the greatest number a limit, such as `Duration::MAX` or `u64::MAX`.
 ///
 /// ```
 /// use std::time::Duration;
@@ -107,7 +107,7 @@ impl Limits {
         self
     }
 
-    /// [`timeout`](Limits::timeout), in nanoseconds and in place: it is on the way of every `leash.call`.
+    /// [`timeout`](Limits::timeout), in nanoseconds (the greatest number: none) and in place: it is on the way of every `leash.call`.
     #[inline]
     pub fn set_timeout(&mut self, nanos: u64) {
         self.timeout = Bound(nanos);

@@ -32,7 +32,8 @@ const STACKS: usize = 8;
 /// off for our own hook, too, which may be asking.)
 pub fn capture(state: &State, l: *mut lua_State, collecting: bool, out: &mut String) {
     let chain = resumed_from(state, l);
-    let is_off = |&co: &*mut lua_State| hookless::are_off(state, co);
+    // SAFETY: `resumed_from` has found them alive.
+    let is_off = |&co: &*mut lua_State| unsafe { hookless::are_off(state, co) };
     let named = sys::names_are_safe(collecting || chain.iter().any(is_off));
     out.push_str("stack traceback:");
     stack(l, named, out);

@@ -435,7 +435,6 @@ fn a_tower_of_protected_calls_is_left_at_once() {
     lua.assert_healthy();
 }
 
-/// Each of them runs with hooks off, so each needs a delivery of its own; which came after 10 ms, where many had been needed before.
 /// 5.2: in a coroutine that a finalizer has made, the stop asked for the names of functions. The collector may have been at work before the first instruction of one, and then
 /// Lua read that of the instruction before (found under AddressSanitizer). What can be seen here is that names are not asked for.
 #[test]
@@ -465,6 +464,7 @@ fn a_coroutine_in_a_finalizer_is_stopped_without_asking_for_names() {
     assert!(seen || cfg!(feature = "luajit"));
 }
 
+/// Each of them runs with hooks off, so each needs a delivery of its own; which came after 10 ms, where many had been needed before.
 #[test]
 fn thousands_of_endless_finalizers() {
     let lua = Lua::new();

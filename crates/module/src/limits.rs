@@ -92,12 +92,7 @@ unsafe fn table(l: *mut lua_State, limits: &mut Limits, index: c_int) -> Result<
 #[inline]
 unsafe fn add_timeout(l: *mut lua_State, limits: &mut Limits, n: f64) -> Result<(), Refused> {
     // SAFETY: by the caller.
-    let n = unsafe { not_negative(l, b"timeout\0", n) }?;
-    if n < USUAL {
-        limits.set_timeout(usual(n));
-    } else if let Some(t) = seconds(n) {
-        *limits = limits.timeout(t);
-    }
+    limits.set_timeout(nanoseconds(unsafe { not_negative(l, b"timeout\0", n) }?));
     Ok(())
 }
 
@@ -320,23 +315,24 @@ unsafe fn add(
     Ok(())
 }
 
-/// Nearly all limits are shorter than this many seconds, and then an `f64` has room for eighths of their nanoseconds. What the library does takes four times as long.
-const USUAL: f64 = 1e6;
-
-/// So many seconds, which are usual, in nanoseconds.
+/// The greatest number: too long to be reached. `seconds` is not negative, and no NaN. (What the library does takes four times as long.)
 #[inline]
-fn usual(seconds: f64) -> u64 {
-    // Through the signed type: that is one instruction.
-    (seconds * 1e9 + 0.5) as i64 as u64
+fn nanoseconds(seconds: f64) -> u64 {
+    // Nearly all limits are shorter, and then an `f64` has room for eighths of their nanoseconds, and the signed type takes one instruction.
+    const USUAL: f64 = 1e6;
+    let nanos = seconds * 1e9 + 0.5;
+    if seconds < USUAL {
+        nanos as i64 as u64
+    } else {
+        nanos as u64 // stops at the greatest number
+    }
 }
 
-/// None: too long to be reached. Not negative, and no NaN.
+/// None: too long to be reached.
 #[inline]
 fn seconds(n: f64) -> Option<Duration> {
-    if n < USUAL {
-        return Some(Duration::from_nanos(usual(n)));
-    }
-    Duration::try_from_secs_f64(n).ok()
+    let nanos = nanoseconds(n);
+    (nanos != u64::MAX).then(|| Duration::from_nanos(nanos))
 }
 
 /// # Safety
