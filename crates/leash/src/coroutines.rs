@@ -310,16 +310,22 @@ impl Coroutines {
     /// Calls `f` for each, unless a change is under way, and says whether it did. **Signal context**: allocates nothing, takes
     /// no lock.
     pub fn for_each(&self, mut f: impl FnMut(*mut lua_State, &Entry)) -> bool {
+        let whole = !self.busy.get();
+        self.any(|co, entry| {
+            f(co, entry);
+            false
+        });
+        whole
+    }
+
+    /// Whether `f` says so of one of them; no further one is looked at then. No, while a change is under way. **Signal context.**
+    pub fn any(&self, mut f: impl FnMut(*mut lua_State, &Entry) -> bool) -> bool {
         if self.busy.get() {
             return false;
         }
         compiler_fence(Ordering::SeqCst);
-        for e in self.entries() {
-            if e.co.get() > TOMBSTONE {
-                f(e.co.get() as *mut lua_State, e);
-            }
-        }
-        true
+        let mut live = self.entries().iter().filter(|e| e.co.get() > TOMBSTONE);
+        live.any(|e| f(e.co.get() as *mut lua_State, e))
     }
 
     /// A change is under way: a signal handler keeps off.

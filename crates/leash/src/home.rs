@@ -168,15 +168,23 @@ impl State {
     /// LuaJIT: where the host itself resumes a coroutine, the main state does not run, and most coroutines are not known; but those are in
     /// which a call is open, and those that are watched or have an id.
     pub fn runs_here(&self) -> bool {
-        let mut here = false;
-        self.for_each_live(|co, _| here |= self.is_on_this_stack(co));
-        if !sys::HOOK_PER_COROUTINE {
-            self.coroutines
-                .for_each(|co, _| here |= self.is_on_this_stack(co));
-            let caller = self.scope_state.get();
-            here |= !caller.is_null() && self.is_on_this_stack(caller);
+        // Nearly always the main state runs, or waits for a coroutine that does; then this is soon told.
+        if self.is_on_this_stack(self.main.get()) {
+            return true;
         }
-        here
+        if sys::HOOK_PER_COROUTINE {
+            self.allocator_is_ours()
+                && self.coroutines.any(|co, _| {
+                    // SAFETY: in the set: see `for_each_live`.
+                    self.is_on_this_stack(co)
+                        && self.is_coroutine(co)
+                        && unsafe { sys::is_initialised(co) }
+                })
+        } else {
+            let caller = self.scope_state.get();
+            self.coroutines.any(|co, _| self.is_on_this_stack(co))
+                || !caller.is_null() && self.is_on_this_stack(caller)
+        }
     }
 
     /// Whether a coroutine, or one that it has resumed, is running on this thread's stack. **Signal context.**

@@ -258,6 +258,12 @@ impl Record {
         self.walk_began.load(Ordering::Relaxed) == began.as_nanos()
     }
 
+    /// When the last one ended.
+    #[cfg(test)]
+    pub fn walk_ended(&self) -> Ticks {
+        Ticks::from_nanos(self.walk_ended.load(Ordering::Relaxed))
+    }
+
     /// It has ended, and has taken so much CPU time. **Signal context.**
     pub fn walked(&self, took: Duration, now: Ticks) {
         let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
