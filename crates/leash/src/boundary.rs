@@ -248,7 +248,18 @@ impl State {
         if self.leave_quietly(scope) {
             return false;
         }
+        self.look_around();
         self.settle()
+    }
+
+    /// A call has ended: has a limit of one around it been reached meanwhile? Where hooks are off, in a finalizer, no hook tells; and what a delivery has set is
+    /// taken away at the end of each call. So a finalizer that does nothing but call with limits would run on.
+    fn look_around(&self) {
+        let flags = self.record().request.flags();
+        let is_asked = flags & (CHECK | INTERRUPT | KILL) != 0 && !self.is_stopping();
+        if is_asked && self.has_calls() && self.verdict().is_some() {
+            hook::trace_from_allocator(self, ptr::null());
+        }
     }
 
     /// A scope has gone: so does what was there for it, unless another one needs it. True if a stop goes on.
@@ -385,6 +396,58 @@ impl State {
             self.place.set_pending();
             hook::act(self, flags);
             record.arm(Ticks::now()); // asks again until it is answered
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::guest::Guest;
+    use crate::limits::Limits;
+    use crate::sys::{self, lua_State};
+    use std::ffi::c_int;
+
+    unsafe extern "C-unwind" fn nothing(_: *mut lua_State) -> c_int {
+        0
+    }
+
+    fn an_hour() -> Limits {
+        Limits::new().timeout(Duration::from_secs(3600))
+    }
+
+    /// As in a finalizer, where hooks are off: the call around this one is late, and has been asked to end.
+    unsafe extern "C-unwind" fn is_late(l: *mut lua_State) -> c_int {
+        let state = crate::hook::state_of(l).unwrap();
+        // SAFETY: as `is_told_when_a_call_inside_it_ends`.
+        unsafe {
+            let guest = Guest::of(l).unwrap();
+            state.for_each_scope(|s| s.deadline.set(Ticks::from_nanos(1)));
+            assert!(
+                state
+                    .record()
+                    .request
+                    .ask(state.record().request.generation(), CHECK)
+            );
+            sys::lua_pushcfunction(l, nothing);
+            let stop = guest.call(l, 0, 0, 0, &an_hour()).unwrap_err();
+            assert!(stop.enclosing);
+            assert_eq!(stop.reason, Reason::Timeout);
+        }
+        0
+    }
+
+    #[test]
+    fn is_told_when_a_call_inside_it_ends() {
+        // SAFETY: a new state, on this thread, closed at the end.
+        unsafe {
+            let l = sys::luaL_newstate();
+            let guest = Guest::attach(l).unwrap();
+            sys::lua_pushcfunction(l, is_late);
+            let stop = guest.call(l, 0, 0, 0, &an_hour()).unwrap_err();
+            assert_eq!(stop.reason, Reason::Timeout);
+            assert!(!stop.enclosing);
+            sys::lua_close(l);
         }
     }
 }
