@@ -17,6 +17,9 @@
 //! | 5.1 | the array of `CallInfo` beyond its limit, by a recursion that ends in `stack overflow` (this is the error, then) | `restore_stack_limit` |
 //! | LuaJIT | nothing needs to: a `pcall` that was made with hooks off leaves the bit alone (`FRAME_PCALLH` in `err_unwind`, `lj_err.c`) | |
 //!
+//! **The next finalizer**, of thousands, begins with hooks off again. The same allocator is in force then, and meets it when it first allocates, on all engines; so only those
+//! that never do each need a delivery. (5.1: an error in a finalizer is one in the code that the collector has interrupted, so the next one has to wait for a next call.)
+//!
 //! A finalizer that runs its endless code in coroutines, one after the other, is met by the same: it must make them, and the
 //! allocator is called for each.
 //!
@@ -125,9 +128,23 @@ pub unsafe fn before_an_error(state: &State, l: *mut lua_State) {
             allow.write_volatile(1);
         }
         if let Some(mask) = hookmask(state) {
+            if in_finalizer(state) && state.allocator_is_ours() {
+                wait(state, l);
+            }
             mask.write_volatile(mask.read_volatile() & !ACTIVE);
         }
     }
+}
+
+/// Puts [`allocate`] in force, until the hook runs.
+///
+/// # Safety
+/// As [`before_an_error`].
+unsafe fn wait(state: &State, l: *mut lua_State) {
+    state.hookless.waiting.set(true);
+    let ud = ptr::from_ref(state).cast_mut().cast();
+    // SAFETY: by the caller. The state's record stays in place while it is attached.
+    unsafe { sys::lua_setallocf(l, allocate, ud) };
 }
 
 /// See the module's header.
@@ -135,13 +152,11 @@ pub unsafe fn before_an_error(state: &State, l: *mut lua_State) {
 /// # Safety
 /// As [`before_an_error`].
 unsafe fn provoke(state: &State, l: *mut lua_State) {
-    let ud = ptr::from_ref(state).cast_mut().cast();
-    // SAFETY: `l` runs our hook, so it has LUA_MINSTACK free slots. The state's record stays in place while it is attached. A
-    // coroutine that waits for another, as those do that are not `l`, may have its stack moved (`debug.getlocal` does that too).
+    // SAFETY: `l` runs our hook, so it has LUA_MINSTACK free slots. A coroutine that waits for another, as those do that are not `l`, may
+    // have its stack moved (`debug.getlocal` does that too).
     unsafe {
-        state.hookless.waiting.set(true);
         state.hookless.provoking.set(true);
-        sys::lua_setallocf(l, allocate, ud);
+        wait(state, l);
         state.memory.exempt(true);
         if cfg!(feature = "lua51") {
             if state.hookless.knows(l) {
@@ -213,7 +228,27 @@ pub unsafe extern "C" fn allocate(
                 }
             }
         }
+        switch_on_in_finalizer(state);
         alloc::allocate(ud, block, osize, nsize)
+    }
+}
+
+/// LuaJIT: the next finalizer runs, in which hooks are off again. (Not in an event of the virtual machine.)
+///
+/// # Safety
+/// The state is attached; this is its thread.
+unsafe fn switch_on_in_finalizer(state: &State) {
+    if cfg!(feature = "luajit")
+        && !state.main.get().is_null()
+        && let Some(place) = hookmask(state)
+    {
+        // SAFETY: found behind the main state, which is not gone.
+        unsafe {
+            let mask = place.read_volatile();
+            if mask & (IN_FINALIZER | IN_EVENT) == IN_FINALIZER {
+                place.write_volatile(mask & !ACTIVE);
+            }
+        }
     }
 }
 

@@ -30,3 +30,18 @@ fn a_stop_passes_through_a_chain_of_coroutines_without_growing() {
         }
     }
 }
+
+/// Each was asked for by itself, and waited for; and what it did meanwhile was a collection of all the others. Forty seconds.
+#[test]
+fn thousands_of_finalizers_that_collect() {
+    let lua = Lua::new();
+    let code = "local function gc(f) getmetatable(newproxy(true)).__gc = f end
+        local function f() while true do gc(f) collectgarbage() end end
+        for i = 1, 20000 do gc(f) end
+        while true do end";
+    let stop = lua.run(code, &timeout(30)).unwrap_err();
+    assert_eq!(stop.reason, Reason::Timeout);
+    let began = std::time::Instant::now();
+    lua.close(&timeout(100));
+    assert!(began.elapsed().as_secs() < 10, "{:?}", began.elapsed());
+}
