@@ -10,6 +10,7 @@ use clap::{Args, ValueEnum};
 
 use crate::cargo;
 use crate::engine::Engine;
+use crate::sanitize;
 use crate::steps::Steps;
 
 /// What to run, and for how long.
@@ -83,10 +84,15 @@ pub fn run(options: &Options) -> Result<()> {
             "-print_final_stats=1",
         ];
         let built = cargo::target().join("fuzz");
-        let environment = [
+        let mut environment = vec![
             ("ASAN_OPTIONS", ASAN.to_owned()),
             ("CARGO_TARGET_DIR", built.display().to_string()),
         ];
+        let unchecked = sanitize::unchecked(engine);
+        if !unchecked.is_empty() {
+            environment.push(("CC", "clang".to_owned()));
+            environment.push(("CFLAGS", unchecked));
+        }
         let again = format!("cargo xtask fuzz {name} --engine {engine} --seconds {seconds}");
         steps.run(&format!("{engine}: fuzzing {name}"), &again, || {
             cargo::run_in(&arguments, &environment)

@@ -72,6 +72,21 @@ const FOR_THREAD: [&str; 8] = [
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
+/// clang's flags for the functions of Lua that are not checked; nothing for most engines.
+pub fn unchecked(engine: Engine) -> String {
+    if engine != Engine::Lua52 {
+        return String::new();
+    }
+    let ignored = cargo::root().join("xtask/sanitize-ignore.txt");
+    // The number is for cargo, which builds anew where the flags have changed, but not where the list has.
+    let list = std::fs::read(&ignored).unwrap_or_default();
+    let sum = list.iter().fold(0u32, |sum, &byte| {
+        sum.wrapping_mul(31).wrapping_add(u32::from(byte))
+    });
+    let ignored = ignored.display();
+    format!(" -fsanitize-ignorelist={ignored} -DLEASH_IGNORELIST={sum}")
+}
+
 impl Sanitizer {
     fn name(self) -> &'static str {
         match self {
@@ -120,18 +135,7 @@ impl Sanitizer {
     fn environment(self, engine: Engine) -> Vec<(&'static str, String)> {
         let sanitizer = self.name();
         let mut flags = format!("-fsanitize={sanitizer} -g -fno-omit-frame-pointer");
-        if engine == Engine::Lua52 {
-            let ignored = cargo::root().join("xtask/sanitize-ignore.txt");
-            // The number is for cargo, which builds anew where the flags have changed, but not where the list has.
-            let list = std::fs::read(&ignored).unwrap_or_default();
-            let sum = list.iter().fold(0u32, |sum, &byte| {
-                sum.wrapping_mul(31).wrapping_add(u32::from(byte))
-            });
-            let ignored = ignored.display();
-            flags.push_str(&format!(
-                " -fsanitize-ignorelist={ignored} -DLEASH_IGNORELIST={sum}"
-            ));
-        }
+        flags.push_str(&unchecked(engine));
         if self == Sanitizer::Thread {
             // `_longjmp`, which Lua takes where it can, is not known to the runtime on Linux: each jump would leave frames on its own stack, until that runs over.
             // In glibc both are the same.
