@@ -423,6 +423,7 @@ mod tests {
         unsafe {
             let guest = Guest::of(l).unwrap();
             state.for_each_scope(|s| s.deadline.set(Ticks::from_nanos(1)));
+            state.publish();
             assert!(
                 state
                     .record()
