@@ -3,7 +3,8 @@
 //! The rest of the crate is written against one Lua. This file is that Lua: it re-exports the C API of the engine that the
 //! cargo feature chose and gives one form to the calls whose shape, meaning or mere presence changed from 5.1 to 5.5 and
 //! LuaJIT. A difference that is a fact (how a new coroutine shows in the allocator, whether hooks belong to a coroutine or to
-//! the whole state) is a constant with its source, so that the code that depends on it reads as a statement.
+//! the whole state) is a constant with its source, so that the code that depends on it reads as a statement. What only LuaJIT has, its compiler
+//! and its profiler, is in [`compiler`].
 //!
 //! | fact | 5.1 | 5.2 | 5.3 | 5.4 | 5.5 | LuaJIT |
 //! |---|---|---|---|---|---|---|
@@ -14,8 +15,11 @@
 //! | a coroutine can close itself | no | no | no | no | yes | no |
 //! | long strings keep the allocator | no | no | no | no | yes | no |
 
+mod compiler;
+
 use std::ffi::{CStr, c_char, c_int, c_void};
 
+pub use compiler::*;
 pub use mlua_sys::*;
 
 #[cfg(not(any(
@@ -101,140 +105,6 @@ pub const COLLECTOR_IS_RUNNING: c_int = LUA_GCCOUNT;
 
 /// Turns a function item into the C API's callback type, in one place.
 pub type Hook = lua_Hook;
-
-#[cfg(feature = "luajit")]
-mod jit {
-    use super::*;
-
-    unsafe extern "C-unwind" {
-        pub fn luaJIT_setmode(l: *mut lua_State, idx: c_int, mode: c_int) -> c_int;
-    }
-    /// `luajit.h`: the whole engine; off; flush.
-    pub const ENGINE_OFF: c_int = 0;
-    pub const ENGINE_ON: c_int = 0x100;
-    pub const ENGINE_FLUSH: c_int = 0x200;
-}
-
-/// LuaJIT's profiler (`luajit.h`). LuaJIT 2.0 has none: a library that is loaded into any LuaJIT looks for it.
-#[cfg(feature = "luajit")]
-pub mod profiler {
-    use super::*;
-
-    /// `luaJIT_profile_callback`.
-    pub type Callback = unsafe extern "C" fn(*mut c_void, *mut lua_State, c_int, c_int);
-
-    type Start = unsafe extern "C-unwind" fn(*mut lua_State, *const c_char, Callback, *mut c_void);
-    type Stop = unsafe extern "C-unwind" fn(*mut lua_State);
-
-    #[cfg(feature = "vendored")]
-    fn functions() -> Option<(Start, Stop)> {
-        unsafe extern "C-unwind" {
-            fn luaJIT_profile_start(
-                l: *mut lua_State,
-                mode: *const c_char,
-                f: Callback,
-                data: *mut c_void,
-            );
-            fn luaJIT_profile_stop(l: *mut lua_State);
-        }
-        Some((luaJIT_profile_start, luaJIT_profile_stop))
-    }
-
-    #[cfg(not(feature = "vendored"))]
-    fn functions() -> Option<(Start, Stop)> {
-        // SAFETY: what `luajit.h` says of these names.
-        unsafe {
-            let start = libc::dlsym(libc::RTLD_DEFAULT, c"luaJIT_profile_start".as_ptr());
-            let stop = libc::dlsym(libc::RTLD_DEFAULT, c"luaJIT_profile_stop".as_ptr());
-            (!start.is_null() && !stop.is_null()).then(|| {
-                (
-                    std::mem::transmute::<*mut c_void, Start>(start),
-                    std::mem::transmute::<*mut c_void, Stop>(stop),
-                )
-            })
-        }
-    }
-
-    /// Whether this LuaJIT has a profiler.
-    pub fn is_there() -> bool {
-        functions().is_some()
-    }
-
-    /// `luaJIT_profile_start`. Raises no error.
-    ///
-    /// # Safety
-    /// `l` is a live state on its own thread; no other thread calls this module.
-    pub unsafe fn start(l: *mut lua_State, mode: &CStr, f: Callback, data: *mut c_void) {
-        if let Some((start, _)) = functions() {
-            // SAFETY: by the caller.
-            unsafe { start(l, mode.as_ptr(), f, data) };
-        }
-    }
-
-    /// `luaJIT_profile_stop`. Raises no error.
-    ///
-    /// # Safety
-    /// As [`start`].
-    pub unsafe fn stop(l: *mut lua_State) {
-        if let Some((_, stop)) = functions() {
-            // SAFETY: by the caller.
-            unsafe { stop(l) };
-        }
-    }
-
-    /// Gives up the trace that is being recorded, as every call of Lua in its midst must (`jit_profile_callback` in `lib_jit.c`). `luaJIT_setmode` does so
-    /// whatever it is asked for; here, for something that it does not know.
-    ///
-    /// # Safety
-    /// `l` runs on this thread, in no finalizer.
-    pub unsafe fn abort_recording(l: *mut lua_State) {
-        const UNKNOWN_MODE: c_int = 0xff;
-        // SAFETY: by the caller.
-        unsafe { jit::luaJIT_setmode(l, 0, UNKNOWN_MODE) };
-    }
-}
-
-/// No more code of this state is compiled. Nothing on engines without a compiler.
-///
-/// # Safety
-/// `l` is a live state on its own thread, and runs no finalizer (LuaJIT raises an error then).
-pub unsafe fn compile_no_more(l: *mut lua_State) {
-    #[cfg(feature = "luajit")]
-    // SAFETY: by the caller; mode words are from `luajit.h`.
-    unsafe {
-        jit::luaJIT_setmode(l, 0, jit::ENGINE_OFF);
-    }
-    #[cfg(not(feature = "luajit"))]
-    let _ = l;
-}
-
-/// Throws away what has been compiled, since it ignores hooks.
-///
-/// # Safety
-/// As [`compile_no_more`]; no compiled code of the state is running, and no recording has been left half given up (`recorder.rs`).
-pub unsafe fn forget_compiled(l: *mut lua_State) {
-    #[cfg(feature = "luajit")]
-    // SAFETY: by the caller.
-    unsafe {
-        jit::luaJIT_setmode(l, 0, jit::ENGINE_FLUSH);
-    }
-    #[cfg(not(feature = "luajit"))]
-    let _ = l;
-}
-
-/// Undoes [`compile_no_more`].
-///
-/// # Safety
-/// `l` is a live state on its own thread.
-pub unsafe fn compile_again(l: *mut lua_State) {
-    #[cfg(feature = "luajit")]
-    // SAFETY: by the caller.
-    unsafe {
-        jit::luaJIT_setmode(l, 0, jit::ENGINE_ON);
-    }
-    #[cfg(not(feature = "luajit"))]
-    let _ = l;
-}
 
 /// `lua_sethook`, which returns an `int` in 5.1 and 5.2. Safe in a signal handler on the state's own thread: it stores four
 /// words (and from 5.4 on sets a flag in each `CallInfo`).
