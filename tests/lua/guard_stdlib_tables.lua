@@ -391,6 +391,34 @@ test("long tables", function()
   end
 end)
 
+-- LuaJIT moves what is long by a loop in Lua, where no metamethod can be met.
+test("long tables with holes, and with metatables", function()
+  local met = 0
+  local function meet(t, k, v) met = met + 1 rawset(t, k, v) end
+  local metatables = { {}, { __index = function() met = met + 1 end, __newindex = meet } }
+  for n = 3000, 9000, 1500 do
+    for _, metatable in ipairs { false, metatables[1], metatables[2] } do
+      local function sparse()
+        local t = {}
+        for i = n, 1, -1 do t[i] = i % 7 ~= 0 and i or nil end
+        t[n], t[-1], t.x = n, "minus", "x"
+        return metatable and setmetatable(t, metatable) or t
+      end
+      for _, p in ipairs { 1, 2, 1000, 1300 } do
+        local a, b = sparse(), sparse()
+        met = 0
+        original.insert(a, p, "new")
+        local theirs = met
+        met = 0
+        guarded.insert(b, p, "new")
+        equal(met, theirs)
+        for k, v in pairs(a) do if rawget(b, k) ~= v then error(("%d of %d: %s"):format(p, n, tostring(k))) end end
+        for k, v in pairs(b) do if rawget(a, k) ~= v then error(("%d of %d: %s"):format(p, n, tostring(k))) end end
+      end
+    end
+  end
+end)
+
 test("positions that nothing has", function()
   if old then
     for _, p in ipairs { -100, -20, -1, 0, 5, 100 } do

@@ -15,12 +15,14 @@
 //! - **It does not loop**: a loop around it has guards of its own ([`crate::jit`]), and a C function that calls it again and again meets the hook in it.
 //! - **`type` and `select`** must be LuaJIT's own. That is seen by calling `type`: no other function that is written in assembler answers so. `select` is told by its address.
 //!
+//! What `table.insert` moves in the midst of a table is moved by a loop in Lua, too ([`shift`]), which the guarded function calls.
+//!
 //! In the interpreter this costs some 30 ns a call. So there is nothing in front where the compiler is off when guards are installed.
 //!
 //! Dropped: a copy of the original whose C function is ours, for LuaJIT tells what to compile by another field; compiled code would never look up.
 
 use super::find::{self, is_plain};
-use super::stock::Stock;
+use super::stock::{Stock, stock};
 use super::{rep, tables};
 use crate::sys::{self, lua_CFunction, lua_State};
 use crate::{compiler, library};
@@ -30,7 +32,7 @@ use std::ffi::{CStr, c_int, c_void};
 ///
 /// A search takes at most 0.1 ms, or 0.9 ms if it is tail-called: 6 ns for each character, when the first one of the pattern is everywhere; 0.05 ns
 /// when it is the only one. A repetition takes at most 0.1 ms. To append to a table cannot fail.
-const TEXTS: [&CStr; 3] = [
+const TEXTS: [&CStr; 4] = [
     c"local find, guarded, type, _, is_text, note = ...
 return function(...)
   local s, p, init, plain = ...
@@ -67,7 +69,14 @@ return function(...)
   end
   return guarded(...)
 end",
+    // See `shift`.
+    c"return function(t, from, to) for i = to, from, -1 do t[i] = t[i - 1] end end",
 ];
+
+/// So many of them are in front of a function.
+const FRONTS: usize = 3;
+/// The last one is not.
+const SHIFT: usize = FRONTS;
 
 /// Longer patterns are not noted. As in the text above.
 const LONGEST: usize = 64;
@@ -129,7 +138,7 @@ static KEYS: [u8; TEXTS.len()] = [0; TEXTS.len()];
 /// # Safety
 /// In a C function that Lua has called, in `l`, with a dozen free slots. May raise. `guarded` guards the original.
 pub unsafe fn push(l: *mut lua_State, index: c_int, stock: &Stock, guarded: lua_CFunction) -> bool {
-    let have_one: [lua_CFunction; TEXTS.len()] = [find::find, rep::rep, tables::insert];
+    let have_one: [lua_CFunction; FRONTS] = [find::find, rep::rep, tables::insert];
     let Some(which) = have_one
         .iter()
         .position(|&f| f as usize == guarded as usize)
@@ -187,6 +196,39 @@ unsafe fn make(
         sys::lua_call(l, 6, 1);
         sys::lua_pushvalue(l, -1);
         sys::lua_rawsetp(l, sys::LUA_REGISTRYINDEX, key);
+    }
+    true
+}
+
+/// Moves up the elements of the table at index 1, which has no metatable, by one, to `from` and all behind it up to `to`: by a loop in Lua, which LuaJIT compiles
+/// to what its own `table.insert` takes, a nanosecond an element (by the C API it is 13), and which stops as all code does. False: there is none, and nothing has been done.
+///
+/// # Safety
+/// In a C function that Lua has called, in `l`, with five free slots. May raise.
+pub unsafe fn shift(l: *mut lua_State, from: sys::lua_Integer, to: sys::lua_Integer) -> bool {
+    let key: *const c_void = (&raw const KEYS[SHIFT]).cast();
+    // SAFETY: by the caller. The code is what this LuaJIT has written.
+    unsafe {
+        let top = sys::lua_gettop(l);
+        if sys::lua_rawgetp(l, sys::LUA_REGISTRYINDEX, key) != sys::LUA_TFUNCTION {
+            let code = stock().and_then(|s| s.fronts.as_ref());
+            let made = code.map(|codes| &codes[SHIFT]).is_some_and(|code| {
+                let (bytes, name) = (code.bytes.as_ptr().cast(), c"=[C]".as_ptr());
+                sys::luaL_loadbuffer(l, bytes, code.length, name) == 0
+            });
+            if !made {
+                sys::lua_settop(l, top);
+                return false;
+            }
+            sys::lua_call(l, 0, 1);
+            sys::lua_pushvalue(l, -1);
+            sys::lua_rawsetp(l, sys::LUA_REGISTRYINDEX, key);
+        }
+        sys::lua_pushvalue(l, 1);
+        sys::lua_pushinteger(l, from);
+        sys::lua_pushinteger(l, to);
+        sys::lua_call(l, 3, 0);
+        sys::lua_settop(l, top);
     }
     true
 }

@@ -6,6 +6,8 @@ use super::dialect::{self, Index};
 #[cfg(any(feature = "lua53", feature = "lua54", feature = "lua55"))]
 use super::{BETWEEN, blocks};
 use super::{original, pass};
+#[cfg(feature = "luajit")]
+use crate::stdlib::front;
 use crate::sys::{self, lua_State};
 use std::ffi::c_int;
 
@@ -48,6 +50,18 @@ unsafe fn move_up(l: *mut lua_State, position: Index, end: Index) {
             blocks::relocate(l, position, end - 1, position + 1, false);
             return;
         }
+        #[cfg(feature = "luajit")]
+        if position > 0
+            && i64::from(end) - i64::from(position) >= FEW
+            && has_no_metatable(l)
+            && front::shift(
+                l,
+                (position + 1) as sys::lua_Integer,
+                end as sys::lua_Integer,
+            )
+        {
+            return;
+        }
         let mut i = end;
         while i > position {
             dialect::get(l, 1, i - 1);
@@ -55,6 +69,19 @@ unsafe fn move_up(l: *mut lua_State, position: Index, end: Index) {
             i -= 1;
             pass(l, i);
         }
+    }
+}
+
+/// Whether the table is one that code in Lua can look at as the original does.
+#[cfg(feature = "luajit")]
+unsafe fn has_no_metatable(l: *mut lua_State) -> bool {
+    // SAFETY: by the caller, `insert`.
+    unsafe {
+        let has_one = sys::lua_getmetatable(l, 1) != 0;
+        if has_one {
+            sys::lua_settop(l, -2);
+        }
+        !has_one
     }
 }
 
