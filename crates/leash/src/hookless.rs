@@ -70,13 +70,19 @@ impl Hookless {
         self.count.get() != 0
     }
 
-    /// **Signal context.** The count last: who is interrupted in the middle of a look sees whole entries.
-    fn note(&self, co: *mut lua_State) {
+    /// **Signal context.** The count last: who is interrupted in the middle of a look sees whole entries. Where there is no room, `co` takes the place of one that does
+    /// not run any more: those that a stop has ended in a hook of theirs, and there may be thousands, are not to keep out the finalizer that makes them.
+    fn note(&self, co: *mut lua_State, runs: impl Fn(*mut lua_State) -> bool) {
         let n = self.count.get();
-        if n < MOST && !self.knows(co) {
+        if self.knows(co) {
+            return;
+        }
+        if n < MOST {
             self.known[n].set(co as usize);
             compiler_fence(Ordering::SeqCst);
             self.count.set(n + 1);
+        } else if let Some(place) = self.known.iter().find(|k| !runs(k.get() as *mut lua_State)) {
+            place.set(co as usize);
         }
     }
 
@@ -101,7 +107,10 @@ pub unsafe fn switch_on(state: &State, co: *mut lua_State) {
             && allow.read_volatile() == 0
         {
             allow.write_volatile(1);
-            state.hookless.note(co);
+            state.hookless.note(co, |known| {
+                // One that waits for another runs, too.
+                is_alive(state, known) && state.layout.get().jump_of(known) != Some(0)
+            });
         }
         if let Some(mask) = hookmask(state) {
             mask.write_volatile(mask.read_volatile() & !ACTIVE);
@@ -365,5 +374,47 @@ pub unsafe fn uproot(l: *mut lua_State) {
     if cfg!(feature = "lua51") {
         // SAFETY: by the caller. 5.1: a light userdata is a plain value.
         unsafe { registry::forget(l, key()) };
+    }
+}
+
+#[cfg(all(test, not(feature = "luajit")))]
+mod tests {
+    use super::*;
+    use crate::guest::Guest;
+
+    const MANY: usize = 3 * MOST;
+
+    unsafe extern "C-unwind" fn in_the_main_state(l: *mut lua_State) -> c_int {
+        let state = crate::hook::state_of(l).unwrap();
+        // SAFETY: as the test: live coroutines of this state, which are kept on its stack.
+        unsafe {
+            let switch_on_in = |co| {
+                allowhook(state, co).unwrap().write_volatile(0);
+                switch_on(state, co);
+            };
+            switch_on_in(l);
+            sys::lua_checkstack(l, MANY as c_int);
+            for _ in 0..MANY {
+                let co = sys::lua_newthread(l);
+                switch_on_in(co);
+                assert!(state.hookless.knows(co));
+                assert!(state.hookless.knows(l));
+            }
+            allowhook(state, l).unwrap().write_volatile(1);
+        }
+        0
+    }
+
+    /// A finalizer whose coroutines were all stopped in hooks of their own was never found: they had taken all places.
+    #[test]
+    fn those_that_do_not_run_make_room() {
+        // SAFETY: a new state, on this thread, closed at the end.
+        unsafe {
+            let l = sys::luaL_newstate();
+            let _guest = Guest::attach(l).unwrap();
+            sys::lua_pushcfunction(l, in_the_main_state);
+            assert_eq!(sys::lua_pcall(l, 0, 0, 0), 0);
+            sys::lua_close(l);
+        }
     }
 }
