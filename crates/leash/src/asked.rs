@@ -14,6 +14,7 @@ use crate::sys::{self, lua_State};
 use crate::target::{self, KILLED, TRACE, Target};
 use crate::trace;
 use std::ptr;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use watchdog::Ticks;
 
@@ -84,20 +85,22 @@ impl State {
         }
     }
 
-    /// Whether the hook has to run in whatever runs. **Signal context.**
+    /// Whether the hook has to run in whatever runs. **Signal context.** No look at all the coroutines, which the hook would take at each instruction while one that is
+    /// suspended is interrupted.
     pub fn is_asked_for_more(&self) -> bool {
-        let mut asked = false;
-        self.for_each_target(|_, t| asked |= t.asks_for_more());
         let whole = self.whole.get();
-        asked || whole.is_some_and(|t| t.flags() != 0)
+        self.record().asked_for_more.load(Ordering::SeqCst) || whole.is_some_and(|t| t.flags() != 0)
     }
 
     /// Does what is asked. `l` runs the hook.
     pub fn answer_more(&self, l: *mut lua_State) {
-        if self.record().request.flags() & TARGETS == 0 {
+        let asked = &self.record().asked_for_more;
+        if self.record().request.flags() & TARGETS == 0 || !asked.load(Ordering::SeqCst) {
             return;
         }
         loop {
+            // First this, then the look: who asks meanwhile is seen by one or the other.
+            asked.store(false, Ordering::SeqCst);
             // One at a time: what is done with it may look through the coroutines itself.
             let mut found = None;
             self.for_each_target(|co, t| {
@@ -108,6 +111,7 @@ impl State {
             let Some((co, target)) = found else {
                 return;
             };
+            asked.store(true, Ordering::SeqCst); // there may be others, and what follows may not come back
             if target.answer(TRACE) {
                 target.trace.put(Some(self.trace_of(l, co, target)));
             }

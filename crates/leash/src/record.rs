@@ -62,6 +62,8 @@ pub struct Record {
     sweeps: AtomicU32,
     /// See `sweeps`.
     sweep_at: AtomicU64,
+    /// A coroutine has been asked for more than to be interrupted ([`crate::asked`]), since it was last looked which.
+    pub asked_for_more: AtomicBool,
     /// Coroutines that must yield in time.
     pub watching: Watching,
     /// When the outermost call began, as `Ticks`.
@@ -113,6 +115,7 @@ impl Default for Record {
             polls_since: AtomicU64::new(0),
             sweeps: AtomicU32::new(0),
             sweep_at: AtomicU64::new(0),
+            asked_for_more: AtomicBool::new(false),
             watching: Watching::default(),
             started: AtomicU64::new(0),
             stop_asked_at: AtomicU64::new(0),
@@ -149,6 +152,7 @@ impl Record {
         self.suspends.store(false, Ordering::Relaxed);
         self.poll_at.store(u64::MAX, Ordering::Relaxed);
         self.sweeps.store(0, Ordering::Relaxed);
+        self.asked_for_more.store(false, Ordering::Relaxed);
         self.watching.reset();
         self.scoped.store(false, Ordering::Relaxed);
         self.closing.store(false, Ordering::Relaxed);
