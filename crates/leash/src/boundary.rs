@@ -278,6 +278,7 @@ impl State {
                 record.owner.store(0, Ordering::Release);
             }
             record.settled();
+            hookless::forget(self); // from here on the allocator sets no hook
             compiler_fence(Ordering::SeqCst);
             // Setting a count hook anew forgets what has been counted: so not without need, and never for nothing.
             let counting = self.least_budget().is_some();
@@ -303,7 +304,6 @@ impl State {
                 self.compile_again();
             }
             self.start_collector();
-            hookless::forget(self);
             self.memory.settle();
         }
         self.publish();

@@ -14,7 +14,7 @@
 
 mod delivery;
 mod oldpc;
-mod placing;
+pub mod placing;
 mod shortage;
 
 pub use delivery::{act, before_resume, on_poke};

@@ -27,6 +27,8 @@
 //! otherwise: where the count hook has been silent for some time, it is switched on too.
 
 use crate::alloc;
+use crate::coroutines::SavedHook;
+use crate::hook::placing;
 use crate::registry;
 use crate::state::State;
 use crate::sys::{self, lua_State};
@@ -234,11 +236,27 @@ pub unsafe extern "C" fn allocate(
                     && let Some(allow) = allowhook(state, co)
                 {
                     allow.write_volatile(1);
+                    see_to_hook(state, co);
                 }
             }
         }
         switch_on_in_finalizer(state);
         alloc::allocate(ud, block, osize, nsize)
+    }
+}
+
+/// Our hook is there: what has run with hooks off may have taken it away, by `debug.sethook`.
+///
+/// # Safety
+/// `co` is a live coroutine of this state, on its thread.
+unsafe fn see_to_hook(state: &State, co: *mut lua_State) {
+    // SAFETY: by the caller. It is what a signal handler does, at any instruction.
+    unsafe {
+        if !placing::is_ours(SavedHook::of(co))
+            && let Some(entry) = state.entry(co)
+        {
+            placing::set_on(state, co, entry, sys::MASK_ALL, placing::OUR_COUNT, false);
+        }
     }
 }
 
@@ -256,6 +274,7 @@ unsafe fn switch_on_in_finalizer(state: &State) {
             let mask = place.read_volatile();
             if mask & (IN_FINALIZER | IN_EVENT) == IN_FINALIZER {
                 place.write_volatile(mask & !ACTIVE);
+                see_to_hook(state, state.main.get());
             }
         }
     }
@@ -403,6 +422,37 @@ mod tests {
             allowhook(state, l).unwrap().write_volatile(1);
         }
         0
+    }
+
+    unsafe extern "C-unwind" fn takes_it_away(l: *mut lua_State) -> c_int {
+        let state = crate::hook::state_of(l).unwrap();
+        // SAFETY: as the test.
+        unsafe {
+            allowhook(state, l).unwrap().write_volatile(0);
+            switch_on(state, l);
+            wait(state, l);
+            sys::lua_sethook(l, None, 0, 0);
+            sys::lua_createtable(l, 0, 0);
+            assert!(placing::is_ours(SavedHook::of(l)));
+            forget(state);
+            sys::lua_sethook(l, None, 0, 0);
+            sys::lua_createtable(l, 0, 0);
+            assert!(!placing::is_ours(SavedHook::of(l)));
+        }
+        0
+    }
+
+    /// A finalizer that begins with `debug.sethook()` had taken the hook away before it first allocated.
+    #[test]
+    fn a_hook_that_was_taken_away_comes_back() {
+        // SAFETY: a new state, on this thread, closed at the end.
+        unsafe {
+            let l = sys::luaL_newstate();
+            let _guest = Guest::attach(l).unwrap();
+            sys::lua_pushcfunction(l, takes_it_away);
+            assert_eq!(sys::lua_pcall(l, 0, 0, 0), 0);
+            sys::lua_close(l);
+        }
     }
 
     /// A finalizer whose coroutines were all stopped in hooks of their own was never found: they had taken all places.
