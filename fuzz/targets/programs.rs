@@ -156,13 +156,19 @@ const HEALTH: &str = "
     assert(n > 10, n)
     return 'healthy'";
 
+/// Long enough to compile and to look at the state's health, on a busy machine. What a finalizer makes of it meanwhile, coroutines inside coroutines say, takes as long to go away.
+const SOON: Duration = Duration::from_millis(100);
+
+/// Each of them may be needed for an endless finalizer.
+const LOOKS: usize = 40;
+
 /// Compiles under limits, too: what it allocates may run a finalizer that an earlier program has left, and has no end.
 ///
 /// # Safety
 /// `l` is a live state on this thread, attached to `vm`. All that is on its stack is `compile`, which is not made here, for that may collect, too.
 unsafe fn run(vm: &Vm, l: *mut sys::lua_State, code: &str, limits: &Limits) -> Result<String, String> {
     let text = CString::new(code).expect("no zeros");
-    let soon = Limits::new().timeout(Duration::from_millis(500));
+    let soon = Limits::new().timeout(SOON);
     // SAFETY: by the caller. `text` outlives the call of `compile`.
     unsafe {
         assert_eq!(sys::lua_gettop(l), 1, "something was left");
@@ -260,8 +266,8 @@ fn one(data: &[u8]) {
             sys::gc(l, sys::LUA_GCSTOP);
         }
         let mut healthy = Err(String::new());
-        for _ in 0..10 {
-            healthy = run(&vm, l, HEALTH, &Limits::new().timeout(Duration::from_millis(500)));
+        for _ in 0..LOOKS {
+            healthy = run(&vm, l, HEALTH, &Limits::new().timeout(SOON));
             if healthy.is_ok() {
                 break;
             }
