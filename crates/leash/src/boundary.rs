@@ -10,7 +10,7 @@ use crate::hookless;
 use crate::jit::{self, Jit};
 use crate::limits::{Reason, nanos};
 use crate::record::{RECOUNT_STEP, SAMPLE_STEP, thread_identity};
-use crate::request::{CHECK, INTERRUPT, KILL, RECOUNT, SWEEP};
+use crate::request::{CHECK, INTERRUPT, KILL, RECOUNT, SWEEP, WATCH};
 use crate::scope::Scope;
 use crate::state::{COUNT_STEP, State};
 use crate::warning::Place;
@@ -29,7 +29,7 @@ impl State {
             // Requests were for calls that are over.
             self.answer(CHECK | INTERRUPT | KILL | RECOUNT | SWEEP);
             record.settled();
-            self.unanswered.set(0);
+            self.nothing_is_unanswered();
             self.traceback.borrow_mut().clear();
             self.shuffles.set(false);
             record
@@ -250,6 +250,14 @@ impl State {
         }
         self.look_around();
         self.settle()
+    }
+
+    /// Deliveries are counted anew. But not while a coroutine is late: its finalizer would have that done by each call that it makes, and hooks would never be switched on
+    /// in it.
+    pub fn nothing_is_unanswered(&self) {
+        if self.record().request.flags() & WATCH == 0 {
+            self.unanswered.set(0);
+        }
     }
 
     /// A call has ended: has a limit of one around it been reached meanwhile? Where hooks are off, in a finalizer, no hook tells; and what a delivery has set is

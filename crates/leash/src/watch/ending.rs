@@ -128,10 +128,14 @@ impl State {
         }
     }
 
-    /// A call inside a ward that is dying has been left, and has taken the hooks away.
+    /// A call inside a ward that is dying, or late, has been left, and has taken the hooks away.
     #[inline]
     pub fn go_on_ending(&self) {
-        if !self.wards.is_empty() && self.is_ending_one() {
+        if self.wards.is_empty() {
+            return;
+        }
+        let is_asked = self.record().request.flags() & WATCH != 0;
+        if self.is_ending_one() || is_asked && self.is_ward_late() {
             self.ask_self(WATCH);
         }
     }
