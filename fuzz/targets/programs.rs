@@ -260,9 +260,9 @@ fn one(data: &[u8]) {
         for _ in 0..2 {
             let _ = run(&vm, l, &code, &limits);
         }
-        // Hooks and finalizers that the program has left may be endless, and are stopped for that; so the first look may be, too. On 5.1 the error of a finalizer goes on
-        // in the code in whose midst the collector has called it: with each look only one of them goes, and there may be thousands. So there the collector has to wait.
-        if cfg!(feature = "lua51") {
+        // Hooks and finalizers that the program has left may be endless, and are stopped for that; so the first look may be, too. Up to 5.3 the error of a finalizer, a
+        // stop or its own, goes on in the code in whose midst the collector has called it, and it may leave another one. So there the collector has to wait.
+        if cfg!(any(feature = "lua51", feature = "lua52", feature = "lua53")) {
             sys::gc(l, sys::LUA_GCSTOP);
         }
         let mut healthy = Err(String::new());

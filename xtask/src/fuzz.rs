@@ -79,7 +79,7 @@ pub fn run(options: &Options) -> Result<()> {
             "--",
             &limit,
             // A run that takes longer does not end.
-            "-timeout=20",
+            "-timeout=60",
             "-rss_limit_mb=4096",
             "-print_final_stats=1",
         ];
