@@ -14,7 +14,7 @@
 
 mod delivery;
 mod oldpc;
-pub mod placing;
+pub(crate) mod placing;
 mod shortage;
 
 pub use delivery::{act, before_resume, on_poke};

@@ -110,8 +110,9 @@ pub unsafe fn switch_on(state: &State, co: *mut lua_State) {
         {
             allow.write_volatile(1);
             state.hookless.note(co, |known| {
-                // One that waits for another runs, too.
-                is_alive(state, known) && state.layout.get().jump_of(known) != Some(0)
+                // One that waits for another runs, too. While the set of coroutines is being changed, nobody can tell.
+                state.coroutines.is_busy()
+                    || is_alive(state, known) && state.layout.get().jump_of(known) != Some(0)
             });
         }
         if let Some(mask) = hookmask(state) {
