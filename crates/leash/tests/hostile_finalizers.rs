@@ -49,5 +49,5 @@ fn thousands_of_finalizers_that_collect() {
     };
     let thread = std::thread::Builder::new().stack_size(1 << 30);
     let took = thread.spawn(run).unwrap().join().unwrap();
-    assert!(took.as_secs() < 10, "{took:?}");
+    assert!(took.as_secs() < 30, "{took:?}");
 }
