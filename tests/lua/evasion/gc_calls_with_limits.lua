@@ -5,7 +5,7 @@ local keep = {}
 local function nothing() end
 for i = 1, 3000 do keep[i] = coroutine.create(nothing) end
 local limits = { instructions = 1 }
-for _ = 1, 20 do
+for _ = 1, 5 do
   with_finalizer(function() while true do leash.call(limits, nothing) end end)
 end
 while true do collectgarbage() end

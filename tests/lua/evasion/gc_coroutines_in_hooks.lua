@@ -11,5 +11,5 @@ local function many()
     pcall(coroutine.wrap(inside))
   end
 end
-for _ = 1, 10 do with_finalizer(function() while true do pcall(many) end end) end
+for _ = 1, 5 do with_finalizer(function() while true do pcall(many) end end) end
 while true do collectgarbage() end
