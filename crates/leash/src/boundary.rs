@@ -13,6 +13,7 @@ use crate::record::{RECOUNT_STEP, SAMPLE_STEP, thread_identity};
 use crate::request::{CHECK, INTERRUPT, KILL, RECOUNT, SWEEP, WATCH};
 use crate::scope::Scope;
 use crate::state::{COUNT_STEP, State};
+use crate::sys::lua_State;
 use crate::warning::Place;
 use std::ptr;
 use std::sync::atomic::{Ordering, compiler_fence, fence};
@@ -29,7 +30,9 @@ impl State {
             // Requests were for calls that are over.
             self.answer(CHECK | INTERRUPT | KILL | RECOUNT | SWEEP);
             record.settled();
-            self.nothing_is_unanswered();
+            if !self.is_late_unseen(scope.l) {
+                self.unanswered.set(0);
+            }
             self.traceback.borrow_mut().clear();
             self.shuffles.set(false);
             record
@@ -249,15 +252,19 @@ impl State {
             return false;
         }
         self.look_around();
-        self.settle()
+        let unanswered = self.unanswered.get();
+        let goes_on = self.settle();
+        if self.is_late_unseen(scope.l) {
+            self.unanswered.set(self.unanswered.get().max(unanswered));
+        }
+        goes_on
     }
 
-    /// Deliveries are counted anew. But not while a coroutine is late: its finalizer would have that done by each call that it makes, and hooks would never be switched on
-    /// in it.
-    pub fn nothing_is_unanswered(&self) {
-        if self.record().request.flags() & WATCH == 0 {
-            self.unanswered.set(0);
-        }
+    /// A coroutine is late, and a finalizer runs in `l`, perhaps its own: then vain deliveries are not counted anew with each call that begins or ends, or hooks would never
+    /// be switched on in it.
+    fn is_late_unseen(&self, l: *mut lua_State) -> bool {
+        // SAFETY: `l` makes a call, so it is live, on this thread.
+        self.record().request.flags() & WATCH != 0 && unsafe { hookless::is_unseen(self, l) }
     }
 
     /// A call has ended: has a limit of one around it been reached meanwhile? Where hooks are off, in a finalizer, no hook tells; and what a delivery has set is
@@ -413,7 +420,7 @@ mod tests {
     use super::*;
     use crate::guest::Guest;
     use crate::limits::Limits;
-    use crate::sys::{self, lua_State};
+    use crate::sys;
     use std::ffi::c_int;
 
     unsafe extern "C-unwind" fn nothing(_: *mut lua_State) -> c_int {

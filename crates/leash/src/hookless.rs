@@ -315,6 +315,18 @@ pub unsafe fn are_off(state: &State, co: *mut lua_State) -> bool {
     unsafe { allowhook(state, co).is_none_or(|allow| allow.read_volatile() == 0) }
 }
 
+/// Whether a finalizer runs in `co`, or a hook of the script: no hook sees what it does.
+///
+/// # Safety
+/// As [`are_off`].
+pub unsafe fn is_unseen(state: &State, co: *mut lua_State) -> bool {
+    if cfg!(feature = "luajit") {
+        return in_finalizer(state);
+    }
+    // SAFETY: by the caller; a byte of it.
+    unsafe { allowhook(state, co).is_some_and(|allow| allow.read_volatile() == 0) }
+}
+
 unsafe fn allowhook(state: &State, co: *mut lua_State) -> Option<*mut u8> {
     // SAFETY: found inside a `lua_State`.
     let place = |offset| unsafe { co.cast::<u8>().add(offset) };
@@ -401,6 +413,8 @@ pub unsafe fn uproot(l: *mut lua_State) {
 mod tests {
     use super::*;
     use crate::guest::Guest;
+    use crate::limits::Limits;
+    use crate::request::WATCH;
 
     const MANY: usize = 3 * MOST;
 
@@ -451,6 +465,45 @@ mod tests {
             let l = sys::luaL_newstate();
             let _guest = Guest::attach(l).unwrap();
             sys::lua_pushcfunction(l, takes_it_away);
+            assert_eq!(sys::lua_pcall(l, 0, 0, 0), 0);
+            sys::lua_close(l);
+        }
+    }
+
+    unsafe extern "C-unwind" fn calls(l: *mut lua_State) -> c_int {
+        let state = crate::hook::state_of(l).unwrap();
+        // SAFETY: as the test.
+        unsafe {
+            let guest = Guest::of(l).unwrap();
+            let limits = Limits::new().instructions(1 << 40); // what counts is taken away at the end
+            for unseen in [true, false] {
+                allowhook(state, l)
+                    .unwrap()
+                    .write_volatile(u8::from(!unseen));
+                let request = &state.record().request;
+                assert!(request.ask(request.generation(), WATCH));
+                state.unanswered.set(2);
+                sys::lua_pushcfunction(l, in_nothing);
+                assert_eq!(guest.call(l, 0, 0, 0, &limits).unwrap(), 0);
+                assert_eq!(state.unanswered.get() >= 2, unseen); // the timer thread may have asked once
+                state.answer(WATCH);
+            }
+        }
+        0
+    }
+
+    unsafe extern "C-unwind" fn in_nothing(_: *mut lua_State) -> c_int {
+        0
+    }
+
+    /// A finalizer of a coroutine that was late, which did nothing but call with limits, was met by chance: each of its calls had the vain deliveries counted anew.
+    #[test]
+    fn deliveries_are_not_counted_anew_by_what_a_finalizer_calls() {
+        // SAFETY: a new state, on this thread, closed at the end.
+        unsafe {
+            let l = sys::luaL_newstate();
+            let _guest = Guest::attach(l).unwrap();
+            sys::lua_pushcfunction(l, calls);
             assert_eq!(sys::lua_pcall(l, 0, 0, 0), 0);
             sys::lua_close(l);
         }

@@ -92,11 +92,11 @@ pub const BUGS: &[Bug] = &[
     },
     Bug {
         name: "anew",
-        what: "deliveries are counted anew with each call that a late coroutine makes",
+        what: "deliveries are counted anew with each call that a late coroutine's finalizer makes",
         file: "crates/leash/src/boundary.rs",
-        find: "        if self.record().request.flags() & WATCH == 0 {\n            self.unanswered.set(0);",
-        replace: "        if self.record().request.flags() & WATCH != u64::MAX {\n            self.unanswered.set(0);",
-        check: Check::Unit(Engine::Lua54, "calls_do_not_take_away"),
+        find: "        if self.is_late_unseen(scope.l) {\n",
+        replace: "        if self.is_late_unseen(scope.l) && scope.l.is_null() {\n",
+        check: Check::Unit(Engine::Lua54, "deliveries_are_not_counted_anew"),
     },
     Bug {
         name: "next-finalizer",

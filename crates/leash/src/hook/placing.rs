@@ -185,7 +185,7 @@ pub unsafe fn wait_for(state: &State, co: *mut lua_State) {
 
 /// Puts back the user's hooks everywhere. Owner thread, when no request is open.
 pub fn remove_everywhere(state: &State) {
-    state.nothing_is_unanswered();
+    state.unanswered.set(0);
     state.lingers.set(0);
     jit::unmark(state);
     // The main state last: its saved hook stands in for others.
