@@ -1,7 +1,7 @@
 //! What a state does with what others ask of its coroutines by their ids: kills and tracebacks.
 //!
 //! An [id](crate::target) can be known to anybody, so what is asked arrives on the target's word, from any thread. The hook runs in whatever runs, and
-//! looks through the targets here; for an interrupt it looks only whether it is meant itself ([`crate::hook`]).
+//! looks through the targets here, if one of them has been asked for such since the last look; for an interrupt it looks only whether it is meant itself ([`crate::hook`]).
 //!
 //! A traceback is taken in the hook, on the state's thread, and handed back through the target. So a state that runs nothing of Lua, since it waits
 //! in a C function, does not answer.

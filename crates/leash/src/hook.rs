@@ -14,13 +14,13 @@
 
 mod delivery;
 mod oldpc;
-pub(crate) mod placing;
+mod placing;
 mod shortage;
 
 pub use delivery::{act, before_resume, on_poke};
 pub use placing::{
-    hooked_at, is_our_hook, is_ours, is_waiting, merge, remove_everywhere, set_to_wait,
-    start_counting, start_polling, stop_watching, wait_for,
+    OUR_COUNT, hooked_at, is_our_hook, is_ours, is_waiting, merge, remove_everywhere, set_on,
+    set_to_wait, start_counting, start_polling, stop_watching, wait_for,
 };
 pub use shortage::{memory_ran_out, trace_from_allocator};
 

@@ -28,7 +28,7 @@
 
 use crate::alloc;
 use crate::coroutines::SavedHook;
-use crate::hook::placing;
+use crate::hook;
 use crate::registry;
 use crate::state::State;
 use crate::sys::{self, lua_State};
@@ -253,10 +253,10 @@ pub unsafe extern "C" fn allocate(
 unsafe fn see_to_hook(state: &State, co: *mut lua_State) {
     // SAFETY: by the caller. It is what a signal handler does, at any instruction.
     unsafe {
-        if !placing::is_ours(SavedHook::of(co))
+        if !hook::is_ours(SavedHook::of(co))
             && let Some(entry) = state.entry(co)
         {
-            placing::set_on(state, co, entry, sys::MASK_ALL, placing::OUR_COUNT, false);
+            hook::set_on(state, co, entry, sys::MASK_ALL, hook::OUR_COUNT, false);
         }
     }
 }
@@ -320,11 +320,9 @@ pub unsafe fn are_off(state: &State, co: *mut lua_State) -> bool {
 /// # Safety
 /// As [`are_off`].
 pub unsafe fn is_unseen(state: &State, co: *mut lua_State) -> bool {
-    if cfg!(feature = "luajit") {
-        return in_finalizer(state);
-    }
     // SAFETY: by the caller; a byte of it.
-    unsafe { allowhook(state, co).is_some_and(|allow| allow.read_volatile() == 0) }
+    let off = unsafe { allowhook(state, co).is_some_and(|allow| allow.read_volatile() == 0) };
+    off || in_finalizer(state)
 }
 
 unsafe fn allowhook(state: &State, co: *mut lua_State) -> Option<*mut u8> {
@@ -410,115 +408,4 @@ pub unsafe fn uproot(l: *mut lua_State) {
 }
 
 #[cfg(all(test, not(feature = "luajit")))]
-mod tests {
-    use super::*;
-    use crate::guest::Guest;
-    use crate::limits::Limits;
-    use crate::request::WATCH;
-
-    const MANY: usize = 3 * MOST;
-
-    unsafe extern "C-unwind" fn in_the_main_state(l: *mut lua_State) -> c_int {
-        let state = crate::hook::state_of(l).unwrap();
-        // SAFETY: as the test: live coroutines of this state, which are kept on its stack.
-        unsafe {
-            let switch_on_in = |co| {
-                allowhook(state, co).unwrap().write_volatile(0);
-                switch_on(state, co);
-            };
-            switch_on_in(l);
-            sys::lua_checkstack(l, MANY as c_int);
-            for _ in 0..MANY {
-                let co = sys::lua_newthread(l);
-                switch_on_in(co);
-                assert!(state.hookless.knows(co));
-                assert!(state.hookless.knows(l));
-            }
-            allowhook(state, l).unwrap().write_volatile(1);
-        }
-        0
-    }
-
-    unsafe extern "C-unwind" fn takes_it_away(l: *mut lua_State) -> c_int {
-        let state = crate::hook::state_of(l).unwrap();
-        // SAFETY: as the test.
-        unsafe {
-            allowhook(state, l).unwrap().write_volatile(0);
-            switch_on(state, l);
-            wait(state, l);
-            sys::lua_sethook(l, None, 0, 0);
-            sys::lua_createtable(l, 0, 0);
-            assert!(placing::is_ours(SavedHook::of(l)));
-            forget(state);
-            sys::lua_sethook(l, None, 0, 0);
-            sys::lua_createtable(l, 0, 0);
-            assert!(!placing::is_ours(SavedHook::of(l)));
-        }
-        0
-    }
-
-    /// A finalizer that begins with `debug.sethook()` had taken the hook away before it first allocated.
-    #[test]
-    fn a_hook_that_was_taken_away_comes_back() {
-        // SAFETY: a new state, on this thread, closed at the end.
-        unsafe {
-            let l = sys::luaL_newstate();
-            let _guest = Guest::attach(l).unwrap();
-            sys::lua_pushcfunction(l, takes_it_away);
-            assert_eq!(sys::lua_pcall(l, 0, 0, 0), 0);
-            sys::lua_close(l);
-        }
-    }
-
-    unsafe extern "C-unwind" fn calls(l: *mut lua_State) -> c_int {
-        let state = crate::hook::state_of(l).unwrap();
-        // SAFETY: as the test.
-        unsafe {
-            let guest = Guest::of(l).unwrap();
-            let limits = Limits::new().instructions(1 << 40); // what counts is taken away at the end
-            for unseen in [true, false] {
-                allowhook(state, l)
-                    .unwrap()
-                    .write_volatile(u8::from(!unseen));
-                let request = &state.record().request;
-                assert!(request.ask(request.generation(), WATCH));
-                state.unanswered.set(2);
-                sys::lua_pushcfunction(l, in_nothing);
-                assert_eq!(guest.call(l, 0, 0, 0, &limits).unwrap(), 0);
-                assert_eq!(state.unanswered.get() >= 2, unseen); // the timer thread may have asked once
-                state.answer(WATCH);
-            }
-        }
-        0
-    }
-
-    unsafe extern "C-unwind" fn in_nothing(_: *mut lua_State) -> c_int {
-        0
-    }
-
-    /// A finalizer of a coroutine that was late, which did nothing but call with limits, was met by chance: each of its calls had the vain deliveries counted anew.
-    #[test]
-    fn deliveries_are_not_counted_anew_by_what_a_finalizer_calls() {
-        // SAFETY: a new state, on this thread, closed at the end.
-        unsafe {
-            let l = sys::luaL_newstate();
-            let _guest = Guest::attach(l).unwrap();
-            sys::lua_pushcfunction(l, calls);
-            assert_eq!(sys::lua_pcall(l, 0, 0, 0), 0);
-            sys::lua_close(l);
-        }
-    }
-
-    /// A finalizer whose coroutines were all stopped in hooks of their own was never found: they had taken all places.
-    #[test]
-    fn those_that_do_not_run_make_room() {
-        // SAFETY: a new state, on this thread, closed at the end.
-        unsafe {
-            let l = sys::luaL_newstate();
-            let _guest = Guest::attach(l).unwrap();
-            sys::lua_pushcfunction(l, in_the_main_state);
-            assert_eq!(sys::lua_pcall(l, 0, 0, 0), 0);
-            sys::lua_close(l);
-        }
-    }
-}
+mod tests;

@@ -93,6 +93,16 @@ pub struct Code {
 
 impl Code {
     const ROOM: usize = 1024;
+
+    /// Pushes the chunk; or something else, and false.
+    ///
+    /// # Safety
+    /// In a C function that Lua has called, in `l`, with a free slot. This LuaJIT has written the code.
+    unsafe fn load(&self, l: *mut lua_State) -> bool {
+        let (bytes, name) = (self.bytes.as_ptr().cast(), c"=[C]".as_ptr());
+        // SAFETY: by the caller.
+        unsafe { sys::luaL_loadbuffer(l, bytes, self.length, name) == 0 }
+    }
 }
 
 /// A chunk for each text.
@@ -181,8 +191,7 @@ unsafe fn make(
             return false;
         }
         let own_select = sys::lua_gettop(l);
-        let (bytes, name) = (code.bytes.as_ptr().cast(), c"=[C]".as_ptr());
-        if sys::luaL_loadbuffer(l, bytes, code.length, name) != 0 {
+        if !code.load(l) {
             return false;
         }
         sys::lua_pushvalue(l, original);
@@ -212,11 +221,7 @@ pub unsafe fn shift(l: *mut lua_State, from: sys::lua_Integer, to: sys::lua_Inte
         let top = sys::lua_gettop(l);
         if sys::lua_rawgetp(l, sys::LUA_REGISTRYINDEX, key) != sys::LUA_TFUNCTION {
             let code = stock().and_then(|s| s.fronts.as_ref());
-            let made = code.map(|codes| &codes[SHIFT]).is_some_and(|code| {
-                let (bytes, name) = (code.bytes.as_ptr().cast(), c"=[C]".as_ptr());
-                sys::luaL_loadbuffer(l, bytes, code.length, name) == 0
-            });
-            if !made {
+            if !code.is_some_and(|codes| codes[SHIFT].load(l)) {
                 sys::lua_settop(l, top);
                 return false;
             }

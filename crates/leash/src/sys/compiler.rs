@@ -1,26 +1,34 @@
 //! LuaJIT's compiler and profiler, as `luajit.h` has them. On the other engines there is nothing to be told, and these functions do nothing.
 
 use super::lua_State;
-#[cfg(feature = "luajit")]
 use std::ffi::c_int;
 
-#[cfg(feature = "luajit")]
-mod jit {
-    use super::{c_int, lua_State};
+// `luajit.h`: the whole engine; off, on, flush.
+const ENGINE_OFF: c_int = 0;
+const ENGINE_ON: c_int = 0x100;
+const ENGINE_FLUSH: c_int = 0x200;
 
-    unsafe extern "C-unwind" {
-        pub fn luaJIT_setmode(l: *mut lua_State, idx: c_int, mode: c_int) -> c_int;
+/// `luaJIT_setmode` for the whole engine. Nothing on engines without a compiler.
+///
+/// # Safety
+/// `l` is a live state on its own thread; a mode that LuaJIT knows raises an error in a finalizer.
+unsafe fn set_mode(l: *mut lua_State, mode: c_int) {
+    #[cfg(feature = "luajit")]
+    {
+        unsafe extern "C-unwind" {
+            fn luaJIT_setmode(l: *mut lua_State, idx: c_int, mode: c_int) -> c_int;
+        }
+        // SAFETY: by the caller.
+        unsafe { luaJIT_setmode(l, 0, mode) };
     }
-    /// `luajit.h`: the whole engine; off; flush.
-    pub const ENGINE_OFF: c_int = 0;
-    pub const ENGINE_ON: c_int = 0x100;
-    pub const ENGINE_FLUSH: c_int = 0x200;
+    #[cfg(not(feature = "luajit"))]
+    let _ = (l, mode);
 }
 
 /// LuaJIT's profiler (`luajit.h`). LuaJIT 2.0 has none: a library that is loaded into any LuaJIT looks for it.
 #[cfg(feature = "luajit")]
 pub mod profiler {
-    use super::{c_int, jit, lua_State};
+    use super::{c_int, lua_State, set_mode};
     use std::ffi::{CStr, c_char, c_void};
 
     /// `luaJIT_profile_callback`.
@@ -93,7 +101,7 @@ pub mod profiler {
     pub unsafe fn abort_recording(l: *mut lua_State) {
         const UNKNOWN_MODE: c_int = 0xff;
         // SAFETY: by the caller.
-        unsafe { jit::luaJIT_setmode(l, 0, UNKNOWN_MODE) };
+        unsafe { set_mode(l, UNKNOWN_MODE) };
     }
 }
 
@@ -102,13 +110,8 @@ pub mod profiler {
 /// # Safety
 /// `l` is a live state on its own thread, and runs no finalizer (LuaJIT raises an error then).
 pub unsafe fn compile_no_more(l: *mut lua_State) {
-    #[cfg(feature = "luajit")]
-    // SAFETY: by the caller; mode words are from `luajit.h`.
-    unsafe {
-        jit::luaJIT_setmode(l, 0, jit::ENGINE_OFF);
-    }
-    #[cfg(not(feature = "luajit"))]
-    let _ = l;
+    // SAFETY: by the caller.
+    unsafe { set_mode(l, ENGINE_OFF) };
 }
 
 /// Throws away what has been compiled, since it ignores hooks.
@@ -116,13 +119,8 @@ pub unsafe fn compile_no_more(l: *mut lua_State) {
 /// # Safety
 /// As [`compile_no_more`]; no compiled code of the state is running, and no recording has been left half given up (`recorder.rs`).
 pub unsafe fn forget_compiled(l: *mut lua_State) {
-    #[cfg(feature = "luajit")]
     // SAFETY: by the caller.
-    unsafe {
-        jit::luaJIT_setmode(l, 0, jit::ENGINE_FLUSH);
-    }
-    #[cfg(not(feature = "luajit"))]
-    let _ = l;
+    unsafe { set_mode(l, ENGINE_FLUSH) };
 }
 
 /// Undoes [`compile_no_more`].
@@ -130,11 +128,6 @@ pub unsafe fn forget_compiled(l: *mut lua_State) {
 /// # Safety
 /// `l` is a live state on its own thread.
 pub unsafe fn compile_again(l: *mut lua_State) {
-    #[cfg(feature = "luajit")]
     // SAFETY: by the caller.
-    unsafe {
-        jit::luaJIT_setmode(l, 0, jit::ENGINE_ON);
-    }
-    #[cfg(not(feature = "luajit"))]
-    let _ = l;
+    unsafe { set_mode(l, ENGINE_ON) };
 }

@@ -1,0 +1,98 @@
+//! What is remembered of where hooks are off, and what the allocator does about it. (How finalizers are stopped is in the engine's tests and in the corpus.)
+
+use super::*;
+use crate::guest::Guest;
+use crate::limits::Limits;
+use crate::request::WATCH;
+
+const MANY: usize = 3 * MOST;
+
+/// Runs `f`, protected, in the main state of a new guest.
+fn in_a_state(f: sys::lua_CFunction) {
+    // SAFETY: a new state, on this thread, closed at the end.
+    unsafe {
+        let l = sys::luaL_newstate();
+        let _guest = Guest::attach(l).unwrap();
+        sys::lua_pushcfunction(l, f);
+        assert_eq!(sys::lua_pcall(l, 0, 0, 0), 0);
+        sys::lua_close(l);
+    }
+}
+
+/// A finalizer whose coroutines were all stopped in hooks of their own was never found: they had taken all places.
+#[test]
+fn those_that_do_not_run_make_room() {
+    unsafe extern "C-unwind" fn main(l: *mut lua_State) -> c_int {
+        let state = hook::state_of(l).unwrap();
+        // SAFETY: live coroutines of this state, which are kept on its stack.
+        unsafe {
+            let switch_on_in = |co| {
+                allowhook(state, co).unwrap().write_volatile(0);
+                switch_on(state, co);
+            };
+            switch_on_in(l);
+            sys::lua_checkstack(l, MANY as c_int);
+            for _ in 0..MANY {
+                let co = sys::lua_newthread(l);
+                switch_on_in(co);
+                assert!(state.hookless.knows(co));
+                assert!(state.hookless.knows(l));
+            }
+            allowhook(state, l).unwrap().write_volatile(1);
+        }
+        0
+    }
+    in_a_state(main);
+}
+
+/// A finalizer that begins with `debug.sethook()` had taken the hook away before it first allocated.
+#[test]
+fn a_hook_that_was_taken_away_comes_back() {
+    unsafe extern "C-unwind" fn main(l: *mut lua_State) -> c_int {
+        let state = hook::state_of(l).unwrap();
+        // SAFETY: this runs in it.
+        unsafe {
+            allowhook(state, l).unwrap().write_volatile(0);
+            switch_on(state, l);
+            wait(state, l);
+            sys::lua_sethook(l, None, 0, 0);
+            sys::lua_createtable(l, 0, 0);
+            assert!(hook::is_ours(SavedHook::of(l)));
+            forget(state);
+            sys::lua_sethook(l, None, 0, 0);
+            sys::lua_createtable(l, 0, 0);
+            assert!(!hook::is_ours(SavedHook::of(l)));
+        }
+        0
+    }
+    in_a_state(main);
+}
+
+/// A finalizer of a coroutine that was late, which did nothing but call with limits, was met by chance: each of its calls had the vain deliveries counted anew.
+#[test]
+fn deliveries_are_not_counted_anew_by_what_a_finalizer_calls() {
+    unsafe extern "C-unwind" fn nothing(_: *mut lua_State) -> c_int {
+        0
+    }
+    unsafe extern "C-unwind" fn main(l: *mut lua_State) -> c_int {
+        let state = hook::state_of(l).unwrap();
+        // SAFETY: this runs in it.
+        unsafe {
+            let guest = Guest::of(l).unwrap();
+            let limits = Limits::new().instructions(1 << 40); // what counts is taken away at the end
+            for unseen in [true, false] {
+                let allow = allowhook(state, l).unwrap();
+                allow.write_volatile(u8::from(!unseen));
+                let request = &state.record().request;
+                assert!(request.ask(request.generation(), WATCH));
+                state.unanswered.set(2);
+                sys::lua_pushcfunction(l, nothing);
+                assert_eq!(guest.call(l, 0, 0, 0, &limits).unwrap(), 0);
+                assert_eq!(state.unanswered.get() >= 2, unseen); // the timer thread may have asked once
+                state.answer(WATCH);
+            }
+        }
+        0
+    }
+    in_a_state(main);
+}
