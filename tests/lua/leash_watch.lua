@@ -308,6 +308,23 @@ clean_test("a message handler that does not end", function()
   end
 end)
 
+-- Beyond the last a C function is not called any more: "C stack overflow". LuaJIT has no such limit.
+if not jit then each_way("where C calls are as deep as they may be", function(resume)
+  local function deep(levels)
+    if levels == 0 then while true do end end
+    return (string.gsub("x", "x", function() return deep(levels - 1) end))
+  end
+  for levels = 170, 230 do
+    local co = leash.watch(leash.create(deep), SHORT)
+    local fine, err = resume(co, levels)
+    if not fine and tostring(err):find("stack overflow", 1, true) then
+      ok(levels > 171, "too deep at once")
+      break
+    end
+    stopped("timeout", fine, err)
+  end
+end) end
+
 clean_test("the collector goes on after a stop", function()
   for _, resume in pairs { leash.resume, coroutine.resume } do
     resume(leash.watch(coroutine.create(catch), SHORT))

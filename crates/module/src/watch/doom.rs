@@ -4,6 +4,9 @@
 //! returns; so it is the stop. It is made in the hook, once; the engine has stopped the collector, so no finalizer runs there. A table with weak values
 //! keeps it meanwhile.
 //!
+//! It is made on a coroutine of our own, whose stacks are empty: what runs may be at the end of its own ("C stack overflow"), and then cannot call what makes it. No
+//! code of a script runs there.
+//!
 //! LuaJIT: a message handler (`xpcall`) would be called for it, in the hook, and the engine cannot take that away there. So where one is
 //! waiting, the error is that of the engine, `not enough memory`, until the handler's call is over.
 
@@ -17,6 +20,7 @@ use std::ptr;
 static OBJECTS: u8 = 0;
 static MAKE: u8 = 1;
 static XPCALL: u8 = 2;
+static MAKER: u8 = 3;
 
 fn key(of: &'static u8) -> *const c_void {
     ptr::from_ref(of).cast()
@@ -45,6 +49,8 @@ pub unsafe fn open(l: *mut lua_State) {
         sys::lua_rawsetp(l, sys::LUA_REGISTRYINDEX, key(&OBJECTS));
         sys::lua_pushcfunction(l, make);
         sys::lua_rawsetp(l, sys::LUA_REGISTRYINDEX, key(&MAKE));
+        sys::set_hook(sys::lua_newthread(l), None, 0, 0); // it would have inherited that of `l`
+        sys::lua_rawsetp(l, sys::LUA_REGISTRYINDEX, key(&MAKER));
         sys::lua_getglobal(l, c"xpcall".as_ptr());
         sys::lua_rawsetp(l, sys::LUA_REGISTRYINDEX, key(&XPCALL));
     }
@@ -63,18 +69,44 @@ unsafe extern "C-unwind" fn make(l: *mut lua_State) -> c_int {
     1
 }
 
-/// Pushes what is known of the end of `co`, or the error that keeps it from being made. True if it was.
-unsafe fn push_made(l: *mut lua_State, co: *mut lua_State, stop: &Stop) -> bool {
-    // SAFETY: in a hook or C function, with three free slots. `make` is called in protected mode.
+/// The coroutine to make it on, in a hook. (`l` itself: a script with the `debug` library has taken the other away.)
+unsafe fn maker(l: *mut lua_State) -> *mut lua_State {
+    // SAFETY: in a hook, with a free slot. The registry keeps it.
     unsafe {
-        sys::lua_rawgetp(l, sys::LUA_REGISTRYINDEX, key(&MAKE));
-        sys::lua_pushlightuserdata(l, co.cast());
-        stop::offer(stop, || sys::lua_pcall(l, 1, 1, 0)) == sys::LUA_OK
+        sys::lua_rawgetp(l, sys::LUA_REGISTRYINDEX, key(&MAKER));
+        let maker = sys::lua_tothread(l, -1);
+        sys::lua_settop(l, -2);
+        if maker.is_null() { l } else { maker }
     }
 }
 
-/// Pushes the object that was made before, or makes it; false: neither, and what is on top is an error.
-unsafe fn push_object(l: *mut lua_State, guest: Guest, co: *mut lua_State) -> bool {
+/// Pushes what is known of the end of `co`, or the error that keeps it from being made; `maker` makes it. True if it was.
+unsafe fn push_made(
+    l: *mut lua_State,
+    maker: *mut lua_State,
+    co: *mut lua_State,
+    stop: &Stop,
+) -> bool {
+    // SAFETY: in a hook or C function, with three free slots. `make` is called in protected mode. `maker` is `l`, or runs nothing, and no code but `make` runs
+    // there, since neither the hook nor the collector does anything now (`State::push_doom`).
+    unsafe {
+        sys::lua_rawgetp(maker, sys::LUA_REGISTRYINDEX, key(&MAKE));
+        sys::lua_pushlightuserdata(maker, co.cast());
+        let made = stop::offer(stop, || sys::lua_pcall(maker, 1, 1, 0)) == sys::LUA_OK;
+        if maker != l {
+            sys::lua_xmove(maker, l, 1);
+        }
+        made
+    }
+}
+
+/// Pushes the object that was made before, or makes it by `maker`; false: neither, and what is on top is an error.
+unsafe fn push_object(
+    l: *mut lua_State,
+    maker: *mut lua_State,
+    guest: Guest,
+    co: *mut lua_State,
+) -> bool {
     // SAFETY: as `push_made`. The report is dropped before anybody raises.
     unsafe {
         if guest.has_doom_object(co) {
@@ -87,7 +119,7 @@ unsafe fn push_object(l: *mut lua_State, guest: Guest, co: *mut lua_State) -> bo
             sys::lua_settop(l, -2);
         }
         match guest.doom_of(co) {
-            Some(stop) => push_made(l, co, &stop),
+            Some(stop) => push_made(l, maker, co, &stop),
             None => {
                 sys::lua_pushnil(l);
                 false
@@ -110,7 +142,7 @@ pub unsafe extern "C-unwind" fn push(l: *mut lua_State, co: *mut lua_State) -> b
             return false;
         }
         let top = sys::lua_gettop(l);
-        let pushed = push_object(l, guest, co);
+        let pushed = push_object(l, maker(l), guest, co);
         if !pushed {
             sys::lua_settop(l, top);
         }
@@ -152,7 +184,7 @@ pub unsafe fn say_why(l: *mut lua_State, guest: Guest, co: *mut lua_State) -> c_
         sys::lua_pushboolean(l, 0);
         if !guest.tell_doom(co) {
             sys::lua_pushstring(l, c"cannot resume dead coroutine".as_ptr());
-        } else if !push_object(l, guest, co) {
+        } else if !push_object(l, l, guest, co) {
             sys::lua_error(l);
         }
     }
