@@ -346,9 +346,13 @@ pub fn in_finalizer(state: &State) -> bool {
 
 /// Whether a finalizer may be running, in `l`, which runs our hook, or in a coroutine that waits for it: hooks are off in whatever runs one. (So they are in
 /// one that runs a hook of the script.)
+///
+/// In `l` itself they would be off, had they not been switched on: so what is known of it counts. But that may be of a finalizer that is over, and those of the string buffers of 5.3
+/// are seldom short: so not while the collector runs, which rests during each (`GCTM` in `lgc.c`; 5.1 cannot be asked).
 pub fn may_be_finalizing(state: &State, l: *mut lua_State) -> bool {
-    // In `l` itself they would be off, had they not been switched on.
-    let mut finalizes = in_finalizer(state) || state.hookless.knows(l);
+    // SAFETY: `l` is live, on this thread; asking reads a flag. (From 5.4.4 on the answer in a finalizer is -1.)
+    let rests = || cfg!(feature = "lua51") || unsafe { sys::gc(l, sys::COLLECTOR_IS_RUNNING) } <= 0;
+    let mut finalizes = in_finalizer(state) || state.hookless.knows(l) && rests();
     state.for_each_live(|co, _| {
         // SAFETY: a live coroutine, on this thread.
         let (allows, jump) = unsafe {
