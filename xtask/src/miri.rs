@@ -20,8 +20,8 @@ const FLAGS: &str = "-Zmiri-ignore-leaks -Zmiri-permissive-provenance";
 const TESTS: [(&str, &str); 2] = [
     ("watchdog: slots, slab, list", "-p watchdog --test parts"),
     (
-        "leash: the set of coroutines, the slab, the request",
-        "-p lua-leash --no-default-features --features ENGINE,vendored --lib -- coroutines:: lockfree::",
+        "leash: the set of coroutines, the slab, the request, spare blocks",
+        "-p lua-leash --no-default-features --features ENGINE,vendored --lib -- coroutines:: lockfree:: memory::",
     ),
 ];
 

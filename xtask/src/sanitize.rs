@@ -147,7 +147,10 @@ impl Sanitizer {
             ("CARGO_TARGET_DIR", folder.display().to_string()),
             // Named, although it is the host: build scripts and macros are then built without the flags.
             ("CARGO_BUILD_TARGET", TARGET.to_owned()),
-            ("RUSTFLAGS", format!("-Zsanitizer={sanitizer}")),
+            (
+                "RUSTFLAGS",
+                format!("-Zsanitizer={sanitizer} --cfg leash_no_spares"),
+            ),
             self.runtime(),
         ];
         if engine == Engine::Luajit {

@@ -1,7 +1,7 @@
 //! The wrapped allocator: what the state's memory is, and which coroutines it holds.
 //!
-//! `lua_setallocf` puts this in front of the allocator that the host chose; each call is passed on. On the way it does three
-//! things, all on the thread that runs the state:
+//! `lua_setallocf` puts this in front of the allocator that the host chose. Small blocks that Lua gives back are kept for its next requests
+//! ([`crate::memory`]); every other call is passed on. On the way it does three things, all on the thread that runs the state:
 //!
 //! - **counts** the bytes in use, and refuses growth beyond the memory limit ([`crate::memory`]). Never a shrink: Lua takes for granted
 //!   that those succeed.
@@ -11,7 +11,8 @@
 //! - **sees the state go**: the block that holds the main `lua_State` is freed last. From then on nothing may touch it, however it
 //!   was closed (a script can do that by `os.exit(true, true)`).
 //!
-//! What it costs: a call, three comparisons and an addition for each allocation. The functions here are `extern "C"`, out of which no panic gets, so that the last call of each is a jump.
+//! What it costs: three comparisons and an addition for each allocation, less than is won by what is kept. The functions here are `extern "C"`, out of which no panic gets, so that
+//! the last call of each is a jump.
 
 use crate::memory::Answer;
 use crate::request::CHECK;
@@ -71,7 +72,7 @@ unsafe fn serve(state: &State, block: *mut c_void, osize: usize, nsize: usize) -
             }
             let used = &state.memory.used;
             used.set(used.get().wrapping_sub(osize));
-            return state.memory.pass_on(block, osize, 0);
+            return state.memory.release(block, osize);
         }
         if block.is_null() {
             create(state, osize, nsize)
@@ -89,7 +90,7 @@ unsafe extern "C" fn create(state: &State, kind: usize, size: usize) -> *mut c_v
         if !state.memory.is_plenty(size) || may_be_coroutine(state, kind, size) {
             return create_notable(state, kind, size);
         }
-        let new = state.memory.pass_on(ptr::null_mut(), kind, size);
+        let new = state.memory.obtain(kind, size);
         if !new.is_null() {
             let used = &state.memory.used;
             used.set(used.get() + size);
@@ -129,7 +130,7 @@ unsafe extern "C" fn create_notable(state: &State, kind: usize, size: usize) -> 
         return ptr::null_mut();
     }
     // SAFETY: passed on as it came.
-    let block = unsafe { state.memory.pass_on(ptr::null_mut(), kind, size) };
+    let block = unsafe { state.memory.obtain(kind, size) };
     if block.is_null() {
         return block;
     }
@@ -163,8 +164,13 @@ unsafe extern "C" fn free_notable(state: &State, block: *mut c_void, size: usize
     if last {
         state.main_is_gone();
     }
-    // SAFETY: passed on as it came.
-    let result = unsafe { state.memory.pass_on(block, size, 0) };
+    // SAFETY: passed on as it came. The host's allocator may go with the last block.
+    let result = unsafe {
+        if last {
+            state.memory.keep_no_spares();
+        }
+        state.memory.release(block, size)
+    };
     if last && state.belongs_to_lua.get() {
         // SAFETY: this was the last call of the state's allocator.
         unsafe { State::free(state) };
@@ -187,7 +193,7 @@ unsafe extern "C" fn resize(
         forget(state, block, osize);
     }
     // SAFETY: passed on as it came.
-    let new = unsafe { state.memory.pass_on(block, osize, nsize) };
+    let new = unsafe { state.memory.change(block, osize, nsize) };
     if !new.is_null() {
         let used = &state.memory.used;
         used.set(used.get().wrapping_add(nsize).wrapping_sub(osize));

@@ -20,8 +20,12 @@
 //! 14,000 coroutines these texts were 3 GB together, and took four seconds. So while an error of ours is on its way, until the hook runs again, a text of [`LONG_TEXT`] is refused;
 //! which makes it the short message again. What is a text? Each is a little longer than the last; anything else that is made says that code runs (in a finalizer, say, where no hook runs).
 
+mod blocks;
+mod spares;
+
 use crate::record::unforeseen;
 use crate::sys;
+use spares::Spares;
 use std::cell::Cell;
 use std::ffi::c_void;
 use watchdog::Ticks;
@@ -33,6 +37,8 @@ const SOME: u64 = 32 << 10;
 pub struct Memory {
     /// The host's allocator.
     base: (sys::lua_Alloc, *mut c_void),
+    /// Blocks of its that are not in use.
+    spares: Spares,
     /// Bytes in use.
     pub used: Cell<usize>,
     /// `limit`, or 0: see the module's header.
@@ -91,6 +97,7 @@ impl Memory {
     pub fn new(base: (sys::lua_Alloc, *mut c_void), used: usize) -> Memory {
         Memory {
             base,
+            spares: Spares::new(!cfg!(any(leash_no_spares, fuzzing))),
             used: Cell::new(used),
             gate: Cell::new(usize::MAX),
             limit: Cell::new(usize::MAX),
@@ -109,16 +116,6 @@ impl Memory {
     /// The host's allocator.
     pub fn base(&self) -> (sys::lua_Alloc, *mut c_void) {
         self.base
-    }
-
-    /// Calls the host's allocator.
-    ///
-    /// # Safety
-    /// As `lua_Alloc`.
-    #[inline(always)]
-    pub unsafe fn pass_on(&self, block: *mut c_void, osize: usize, nsize: usize) -> *mut c_void {
-        // SAFETY: by the caller; the pair came from `lua_getallocf`.
-        unsafe { (self.base.0)(self.base.1, block, osize, nsize) }
     }
 
     /// Whether `growth` is granted without a further look.

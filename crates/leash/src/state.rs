@@ -257,6 +257,8 @@ impl State {
     /// # Safety
     /// The state is live, on this thread.
     pub unsafe fn unwrap_allocator(&self) {
+        // SAFETY: the state is live, and so is what allocates for it.
+        unsafe { self.memory.keep_no_spares() };
         if self.allocator_is_ours() {
             // SAFETY: by the caller.
             unsafe {

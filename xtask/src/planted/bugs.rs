@@ -314,4 +314,28 @@ pub const BUGS: &[Bug] = &[
         replace: "if state.closing.get() {",
         check: Check::Engine(Engine::Luajit, "faults", "an_attach_that_is_refused"),
     },
+    Bug {
+        name: "spares",
+        what: "blocks that are kept for later are not given back to the host at the detach",
+        file: "crates/leash/src/state.rs",
+        find: "        unsafe { self.memory.keep_no_spares() };\n",
+        replace: "",
+        check: Check::Engine(Engine::Lua54, "spares", "what_is_kept_goes_back"),
+    },
+    Bug {
+        name: "spares-limit",
+        what: "blocks that are kept for later are held beyond the memory limit",
+        file: "crates/leash/src/memory/blocks.rs",
+        find: "            if held.saturating_add(nsize) > self.limit.get() {\n",
+        replace: "            if held == usize::MAX {\n",
+        check: Check::Engine(Engine::Lua54, "spares", "what_is_kept_is_within"),
+    },
+    Bug {
+        name: "over",
+        what: "a finalizer that is over keeps the hook from collecting",
+        file: "crates/leash/src/hookless.rs",
+        find: "state.hookless.knows(l) && rests();",
+        replace: "state.hookless.knows(l) && (rests() || true);",
+        check: Check::Unit(Engine::Lua53, "a_finalizer_that_is_over_is_none"),
+    },
 ];

@@ -1,6 +1,8 @@
 //! A Lua state for tests: made, attached, driven by source text.
 #![allow(dead_code)] // each test binary uses its part
 
+pub mod host;
+
 use leash::{Limits, Stop, Vm, sys};
 use std::ffi::{CStr, CString, c_int};
 use std::time::Duration;

@@ -1,0 +1,100 @@
+//! What the allocator keeps for later: small blocks that Lua has given back. They are the host's.
+
+#![cfg(not(leash_no_spares))] // a build for sanitizers keeps nothing
+
+mod common;
+use common::host::Host;
+use leash::{Limits, Reason, Vm, sys};
+use std::ffi::CStr;
+
+/// Small blocks that Lua gives back serve its next requests; after the detach all that Lua does not use is the host's again.
+#[test]
+fn what_is_kept_goes_back_to_the_host() {
+    let host = Host::default();
+    let l = host.state();
+    let run = |code: &CStr| {
+        // SAFETY: a live state on this thread.
+        unsafe {
+            assert_eq!(sys::luaL_loadstring(l, code.as_ptr()), 0);
+            assert_eq!(sys::lua_pcall(l, 0, 0, 0), 0);
+        }
+    };
+    let churn = c"for i = 1, 100000 do local _ = { i }; _ = i .. 'x' end collectgarbage()";
+    // SAFETY: as above.
+    unsafe {
+        sys::luaL_openlibs(l);
+        run(churn);
+        let plain = host.asked.get();
+        run(churn);
+        let plain = host.asked.get() - plain;
+        let vm = Vm::attach(l).unwrap();
+        run(churn);
+        let asked = host.asked.get();
+        run(churn);
+        let asked = host.asked.get() - asked;
+        assert!(asked < plain / 2, "{asked} of {plain}");
+        let in_use = || in_use(l);
+        assert!(host.bytes.get() > in_use(), "nothing is kept");
+        assert!(
+            host.bytes.get() < in_use() * 4,
+            "{} for {}",
+            host.bytes.get(),
+            in_use()
+        );
+        drop(vm);
+        assert_eq!(host.bytes.get(), in_use());
+        run(churn);
+        sys::lua_close(l);
+    }
+    assert_eq!((host.blocks.get(), host.bytes.get()), (0, 0));
+}
+
+/// Bytes, as Lua counts them.
+fn in_use(l: *mut sys::lua_State) -> usize {
+    // SAFETY: asking reads two words of a live state.
+    unsafe { sys::gc(l, sys::LUA_GCCOUNT) as usize * 1024 + sys::gc(l, sys::LUA_GCCOUNTB) as usize }
+}
+
+/// What a memory limit allows is what the host is asked for, too.
+#[test]
+fn what_is_kept_is_within_a_memory_limit() {
+    let host = Host::default();
+    let l = host.state();
+    // Tables of one size first, and then of another.
+    let code = c"local t = {} for i = 1, 30000 do t[i] = { i } end t = nil collectgarbage() t = {}
+        for i = 1, 1e6 do t[i] = { i, i, i, i, i, i } end";
+    // SAFETY: a live state on this thread.
+    unsafe {
+        sys::luaL_openlibs(l);
+        let vm = Vm::attach(l).unwrap();
+        for _ in 0..3 {
+            sys::gc(l, sys::LUA_GCCOLLECT);
+            assert_eq!(sys::luaL_loadstring(l, code.as_ptr()), 0);
+            let limit = 4 << 20;
+            let most = in_use(l) + limit + 256; // what the call itself takes
+            let stop = vm
+                .call(l, 0, 0, 0, &Limits::new().memory(limit))
+                .unwrap_err();
+            assert_eq!(stop.reason, Reason::Memory);
+            // LuaJIT: a table of strings may be granted beyond it.
+            let beyond = if cfg!(feature = "luajit") {
+                most / 8
+            } else {
+                0
+            };
+            assert!(
+                host.peak.get() <= most + beyond,
+                "{} of {most}",
+                host.peak.get()
+            );
+            assert!(
+                host.peak.get() > most / 10 * 9,
+                "{} of {most}",
+                host.peak.get()
+            );
+        }
+        drop(vm);
+        sys::lua_close(l);
+    }
+    assert_eq!((host.blocks.get(), host.bytes.get()), (0, 0));
+}
