@@ -5,7 +5,7 @@
 mod common;
 use common::host::Host;
 use leash::{Limits, Reason, Vm, sys};
-use std::ffi::CStr;
+use std::ffi::{CStr, c_void};
 
 /// Small blocks that Lua gives back serve its next requests; after the detach all that Lua does not use is the host's again.
 #[test]
@@ -44,6 +44,45 @@ fn what_is_kept_goes_back_to_the_host() {
         drop(vm);
         assert_eq!(host.bytes.get(), in_use());
         run(churn);
+        sys::lua_close(l);
+    }
+    assert_eq!((host.blocks.get(), host.bytes.get()), (0, 0));
+}
+
+/// An allocator that passes on to another.
+unsafe extern "C" fn pass_on(
+    ud: *mut c_void,
+    block: *mut c_void,
+    osize: usize,
+    nsize: usize,
+) -> *mut c_void {
+    // SAFETY: what `lua_getallocf` said, kept for as long as the state lives.
+    unsafe {
+        let (f, ud) = *ud.cast::<(sys::lua_Alloc, *mut c_void)>();
+        f(ud, block, osize, nsize)
+    }
+}
+
+/// Whoever puts an allocator in front of ours goes on calling it after the detach.
+#[test]
+fn nothing_is_kept_behind_an_allocator_that_stays() {
+    let host = Host::default();
+    let l = host.state();
+    // SAFETY: a live state on this thread.
+    unsafe {
+        let vm = Vm::attach(l).unwrap();
+        let mut behind = sys::allocator(l);
+        sys::lua_setallocf(l, pass_on, (&raw mut behind).cast());
+        sys::luaL_openlibs(l);
+        assert_eq!(
+            sys::luaL_loadstring(l, c"for i = 1, 10000 do local _ = { i } end".as_ptr()),
+            0
+        );
+        assert_eq!(sys::lua_pcall(l, 0, 0, 0), 0);
+        sys::gc(l, sys::LUA_GCCOLLECT);
+        assert!(host.bytes.get() > in_use(l), "nothing is kept");
+        drop(vm);
+        assert_eq!(host.bytes.get(), in_use(l));
         sys::lua_close(l);
     }
     assert_eq!((host.blocks.get(), host.bytes.get()), (0, 0));
