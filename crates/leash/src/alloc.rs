@@ -82,21 +82,33 @@ unsafe fn serve(state: &State, block: *mut c_void, osize: usize, nsize: usize) -
     }
 }
 
-// Not inlined, like all below: what is not in `serve` needs no registers to be saved there.
-#[inline(never)]
-unsafe extern "C" fn create(state: &State, kind: usize, size: usize) -> *mut c_void {
+#[inline(always)]
+unsafe fn create(state: &State, kind: usize, size: usize) -> *mut c_void {
     // SAFETY: passed on as it came.
     unsafe {
         if !state.memory.is_plenty(size) || may_be_coroutine(state, kind, size) {
             return create_notable(state, kind, size);
         }
-        let new = state.memory.obtain(kind, size);
-        if !new.is_null() {
-            let used = &state.memory.used;
-            used.set(used.get() + size);
+        let spare = state.memory.spare(size);
+        if spare.is_null() {
+            return create_new(state, kind, size);
         }
-        new
+        let used = &state.memory.used;
+        used.set(used.get() + size);
+        spare
     }
+}
+
+// Not inlined, like all below: what is not in `serve` needs no registers to be saved there.
+#[inline(never)]
+unsafe extern "C" fn create_new(state: &State, kind: usize, size: usize) -> *mut c_void {
+    // SAFETY: passed on as it came.
+    let new = unsafe { state.memory.ask_host(ptr::null_mut(), kind, size) };
+    if !new.is_null() {
+        let used = &state.memory.used;
+        used.set(used.get() + size);
+    }
+    new
 }
 
 /// Whether this allocator function is one of ours.

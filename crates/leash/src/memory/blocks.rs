@@ -17,13 +17,18 @@ impl Memory {
         unsafe { (self.base.0)(self.base.1, block, osize, nsize) }
     }
 
+    /// A block that was kept, of this size; null: there is none.
+    #[inline(always)]
+    pub fn spare(&self, size: usize) -> *mut c_void {
+        self.spares.take(size)
+    }
+
     /// A new block: one that was kept, or one of the host's. `kind`: as Lua's `osize`. Null: the host has none.
     ///
     /// # Safety
     /// As `lua_Alloc`.
-    #[inline(always)]
     pub unsafe fn obtain(&self, kind: usize, size: usize) -> *mut c_void {
-        let spare = self.spares.take(size);
+        let spare = self.spare(size);
         if !spare.is_null() {
             return spare;
         }
@@ -54,7 +59,7 @@ impl Memory {
     /// # Safety
     /// As `lua_Alloc`.
     #[inline(never)]
-    unsafe fn ask_host(&self, block: *mut c_void, osize: usize, nsize: usize) -> *mut c_void {
+    pub unsafe fn ask_host(&self, block: *mut c_void, osize: usize, nsize: usize) -> *mut c_void {
         // SAFETY: by the caller.
         unsafe {
             // What a limit allows is meant for what is in use.
