@@ -99,8 +99,8 @@ impl State {
             return;
         }
         loop {
-            // First this, then the look: who asks meanwhile is seen by one or the other.
-            asked.store(false, Ordering::SeqCst);
+            // First this, then the look: who asks meanwhile is seen by one or the other. Swaps: each comes after what it takes the place of, with all that was done before that.
+            asked.swap(false, Ordering::SeqCst);
             // One at a time: what is done with it may look through the coroutines itself.
             let mut found = None;
             self.for_each_target(|co, t| {
@@ -111,7 +111,7 @@ impl State {
             let Some((co, target)) = found else {
                 return;
             };
-            asked.store(true, Ordering::SeqCst); // there may be others, and what follows may not come back
+            asked.swap(true, Ordering::SeqCst); // there may be others, and what follows may not come back
             if target.answer(TRACE) {
                 target.trace.put(Some(self.trace_of(l, co, target)));
             }

@@ -103,7 +103,7 @@ pub fn ask(id: u64, flags: u64, message: Option<String>) -> bool {
     if let Some(record) = unsafe { record.as_ref() } {
         if flags & (KILLED | TRACE) != 0 {
             // SeqCst, after the target's word, before the request: who sees the request sees this, and who sees this, what is asked of the target.
-            record.asked_for_more.store(true, Ordering::SeqCst);
+            record.asked_for_more.swap(true, Ordering::SeqCst);
         }
         record.ask(record.request.generation(), TARGETS);
     }

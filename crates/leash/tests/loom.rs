@@ -128,6 +128,55 @@ fn no_interrupt_is_lost_to_an_answer() {
     });
 }
 
+/// A kill by an id comes while the hook answers another (`target::ask` against `State::answer_more` and `hook::go_on`): afterwards it has been answered, or the state is
+/// still asked to look, and the mark that spares the hook that look is there. (Found: the look before the swap. With stores in the place of the
+/// swaps, too, though the language orders them: loom takes SeqCst for less.)
+#[test]
+fn no_kill_is_lost_to_an_answer() {
+    loom::model(|| {
+        let record: &'static Request = new_slab::<Request>().take().get();
+        record.renew();
+        let asked = Arc::new(loom::sync::atomic::AtomicBool::new(false));
+        let targets = [Arc::new(Request::default()), Arc::new(Request::default())];
+        targets.iter().for_each(|target| target.renew());
+        let kill = |which: usize| {
+            let (asked, target) = (asked.clone(), targets[which].clone());
+            move || {
+                assert!(target.ask(target.generation(), ONCE));
+                asked.swap(true, SeqCst);
+                assert!(record.ask(record.generation(), TARGETS));
+            }
+        };
+        kill(0)();
+        let other = thread::spawn(kill(1));
+        let mut killed = 0;
+        for _ in 0..2 {
+            if record.flags() & TARGETS != 0 && asked.load(SeqCst) {
+                loop {
+                    asked.swap(false, SeqCst);
+                    let Some(target) = targets.iter().find(|t| t.flags() != 0) else {
+                        break;
+                    };
+                    asked.swap(true, SeqCst);
+                    target.answer(ONCE);
+                    killed += 1;
+                }
+            }
+            record.answer(TARGETS);
+            if asked.load(SeqCst) {
+                record.ask(record.generation(), TARGETS);
+            }
+        }
+        other.join().unwrap();
+        if targets.iter().any(|t| t.flags() != 0) {
+            assert!(asked.load(SeqCst), "the hook will not look");
+            assert_eq!(record.flags() & TARGETS, TARGETS, "no hook will run");
+        } else {
+            assert_eq!(killed, 2);
+        }
+    });
+}
+
 /// Calls begin and end on the owner's thread while a watch is asked for (`State::answer` against `Record::due`): the signal handler, which comes after that, finds it.
 #[test]
 fn what_is_asked_for_besides_stays_marked() {
