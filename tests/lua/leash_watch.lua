@@ -5,8 +5,13 @@
 -- Each way to resume is tried: leash.resume and leash.wrap count exactly; for the stock functions the timer thread looks every 10 ms. A stop that
 -- does not come hangs: whoever runs this has a time limit.
 
+-- A debugger's hook, say, that was there before.
+local function earlier() end
+debug.sethook(earlier, "l")
 local check = require "support.check"
 local leash = require "leash"
+local hook_after_load = debug.gethook()
+debug.sethook()
 local calls = require "support.calls"
 local corowatch = require "corowatch"
 local equal, ok, raises, contains = check.equal, check.ok, check.raises, check.contains
@@ -41,6 +46,8 @@ local function waste(seconds)
   local start = corowatch.gettime()
   while corowatch.gettime() - start < seconds do end
 end
+
+check.test("loading leaves a hook alone", function() equal(hook_after_load, earlier) end)
 
 -- What is taken ----------------------------------------------------------------------------------------------------------------------
 

@@ -72,7 +72,14 @@ enum Task {
     Bench(bench::Options),
 }
 
+/// A shell that starts this in the background has it ignore Ctrl-C; so would all that is started from here, and tests press it.
+fn heed_ctrl_c() {
+    // SAFETY: the default is a valid action, and no other thread runs yet.
+    unsafe { libc::signal(libc::SIGINT, libc::SIG_DFL) };
+}
+
 fn main() {
+    heed_ctrl_c();
     let outcome = match Cli::parse().task {
         Task::Test(options) => test::run(&options),
         Task::Lint(options) => lint::run(&options),

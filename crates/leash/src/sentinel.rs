@@ -93,9 +93,11 @@ unsafe extern "C-unwind" fn closing(l: *mut lua_State) -> c_int {
         if called_by_a_script {
             return 0;
         }
+        // Somebody may have put an allocator of his own in front of ours, which goes on calling it.
+        let nobody_calls = state.allocator_is_ours();
         state.unwrap_allocator();
         state.main_is_gone();
-        if state.belongs_to_lua.get() {
+        if state.belongs_to_lua.get() && nobody_calls {
             State::free(state);
         }
     }

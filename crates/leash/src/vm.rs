@@ -91,7 +91,8 @@ impl Vm {
     ///
     /// # Safety
     /// `l` is null or a coroutine of a live Lua state of this [engine](crate::ENGINE), which no other thread uses during
-    /// this call, nor during any use of the `Vm`. The state is not inside a hook. The `Vm` is dropped, on the same thread, before
+    /// this call, nor during any use of the `Vm`. The state is not inside a hook. The allocator that the state has now can be called until the `Vm` is gone, also if the
+    /// state gets another meanwhile. The `Vm` is dropped, on the same thread, before
     /// the state is closed, or consumed by [`close`](Vm::close). (A script that closes the state by `os.exit(true, true)` is
     /// noticed.)
     pub unsafe fn attach(l: *mut lua_State) -> Result<Vm, AttachError> {

@@ -4,8 +4,9 @@
 
 mod common;
 use common::host::Host;
-use leash::{Limits, Reason, Vm, sys};
+use leash::{Guest, Limits, Reason, Vm, sys};
 use std::ffi::{CStr, c_void};
+use std::ptr;
 
 /// Small blocks that Lua gives back serve its next requests; after the detach all that Lua does not use is the host's again.
 #[test]
@@ -88,6 +89,75 @@ fn nothing_is_kept_behind_an_allocator_that_stays() {
     assert_eq!((host.blocks.get(), host.bytes.get()), (0, 0));
 }
 
+/// LuaJIT: the state of a guest, which is freed by a finalizer, outlives that where somebody goes on calling its allocator.
+#[test]
+fn an_allocator_in_front_of_a_guest_may_close_the_state() {
+    let host = Host::default();
+    let l = host.state();
+    // SAFETY: a live state on this thread.
+    unsafe {
+        sys::luaL_openlibs(l);
+        let _guest = Guest::attach(l).unwrap();
+        let mut behind = sys::allocator(l);
+        sys::lua_setallocf(l, pass_on, (&raw mut behind).cast());
+        assert_eq!(
+            sys::luaL_loadstring(l, c"for i = 1, 10000 do local _ = { i } end".as_ptr()),
+            0
+        );
+        assert_eq!(sys::lua_pcall(l, 0, 0, 0), 0);
+        sys::lua_close(l);
+    }
+    assert_eq!((host.blocks.get(), host.bytes.get()), (0, 0));
+}
+
+/// Some libraries that use the state's allocator do not say how large a block is.
+#[test]
+fn a_block_of_unknown_size_keeps_what_is_in_it() {
+    let host = Host::default();
+    let l = host.state();
+    // SAFETY: a live state on this thread; the blocks have the sizes that are asked for.
+    unsafe {
+        let vm = Vm::attach(l).unwrap();
+        let (f, ud) = sys::allocator(l);
+        let spare = f(ud, ptr::null_mut(), 0, 64);
+        f(ud, spare, 64, 0);
+        let block = f(ud, ptr::null_mut(), 0, 32);
+        block.cast::<u8>().write_bytes(7, 32);
+        let block = f(ud, block, 0, 64);
+        assert_ne!(block, spare);
+        let bytes = std::slice::from_raw_parts(block.cast::<u8>(), 32);
+        assert!(bytes.iter().all(|&byte| byte == 7));
+        f(ud, block, 64, 0);
+        drop(vm);
+        sys::lua_close(l);
+    }
+    assert_eq!(host.blocks.get(), 0);
+}
+
+/// What is kept falls with what is in use, also where that is one large block.
+#[test]
+fn less_is_kept_where_large_blocks_go() {
+    let host = Host::default();
+    let l = host.state();
+    let code = c"local large = {} for i = 1, 20 do large[i] = ('x'):rep(100000 + i) end
+        local small = {} for i = 1, 20000 do small[i] = { i } end
+        small = nil collectgarbage() collectgarbage()
+        large = nil collectgarbage() collectgarbage()";
+    // SAFETY: a live state on this thread.
+    unsafe {
+        sys::luaL_openlibs(l);
+        let vm = Vm::attach(l).unwrap();
+        assert_eq!(sys::luaL_loadstring(l, code.as_ptr()), 0);
+        assert_eq!(sys::lua_pcall(l, 0, 0, 0), 0);
+        let (held, used) = (host.bytes.get(), in_use(l));
+        assert!(host.peak.get() > 4 * held, "{} for {used}", held);
+        assert!(held < 4 * used, "{held} for {used}");
+        drop(vm);
+        sys::lua_close(l);
+    }
+    assert_eq!((host.blocks.get(), host.bytes.get()), (0, 0));
+}
+
 /// Bytes, as Lua counts them.
 fn in_use(l: *mut sys::lua_State) -> usize {
     // SAFETY: asking reads two words of a live state.
@@ -127,7 +197,7 @@ fn what_is_kept_is_within_a_memory_limit() {
                 host.peak.get()
             );
             assert!(
-                host.peak.get() > most / 10 * 9,
+                host.peak.get() > most / 4 * 3,
                 "{} of {most}",
                 host.peak.get()
             );

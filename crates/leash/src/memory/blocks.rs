@@ -6,6 +6,11 @@ use super::{Memory, Spares};
 use std::ffi::c_void;
 use std::ptr;
 
+/// Bytes that are given back at once, at least: each time takes a look at many sizes.
+const AT_LEAST: usize = 4 << 10;
+/// And at most, where a large block goes, for no hook runs meanwhile: a millisecond or two. The rest goes with the next blocks.
+const AT_MOST: usize = 8 << 20;
+
 impl Memory {
     /// Calls the host's allocator.
     ///
@@ -44,6 +49,10 @@ impl Memory {
     pub unsafe fn change(&self, block: *mut c_void, osize: usize, nsize: usize) -> *mut c_void {
         // SAFETY: by the caller. What is kept is not in use, so they do not overlap.
         unsafe {
+            if osize == 0 {
+                // Some libraries that use the state's allocator do not say how large the block is. A host's seldom needs to know.
+                return self.ask_host(block, osize, nsize);
+            }
             let spare = self.spares.take(nsize);
             if spare.is_null() {
                 return self.ask_host(block, osize, nsize);
@@ -63,12 +72,14 @@ impl Memory {
         // SAFETY: by the caller.
         unsafe {
             // What a limit allows is meant for what is in use.
-            let held = self.used.get().saturating_add(self.spares.bytes());
-            if held.saturating_add(nsize) > self.limit.get() {
-                self.give_back();
+            let wanted = self.used.get().saturating_add(nsize);
+            let left = self.limit.get().saturating_sub(wanted);
+            if self.spares.bytes() > left {
+                self.give_back(left.saturating_sub(AT_LEAST));
             }
             let new = self.pass_on(block, osize, nsize);
-            if new.is_null() && self.give_back() {
+            if new.is_null() && self.spares.bytes() != 0 {
+                self.give_back(0);
                 return self.pass_on(block, osize, nsize);
             }
             new
@@ -83,56 +94,68 @@ impl Memory {
     pub unsafe fn release(&self, block: *mut c_void, size: usize) -> *mut c_void {
         // SAFETY: by the caller.
         unsafe {
-            if !Spares::are_for(size) {
-                return self.pass_on(block, size, 0);
-            }
-            if self.spares.keep(block, size, self.used.get()) {
+            if Spares::are_for(size) && self.spares.keep(block, size, self.used.get()) {
                 return ptr::null_mut();
             }
-            self.make_room(block, size)
+            self.release_to_host(block, size)
         }
     }
 
-    /// The same where too many are kept.
+    /// The same for what is not kept: it is large, or too many are kept. Then there are to be fewer.
     ///
     /// # Safety
-    /// As `lua_Alloc`; blocks of this size are kept.
+    /// As `lua_Alloc`.
     #[inline(never)]
-    unsafe extern "C" fn make_room(&self, block: *mut c_void, size: usize) -> *mut c_void {
-        // SAFETY: by the caller; what was kept is a block of that size.
+    unsafe extern "C" fn release_to_host(&self, block: *mut c_void, size: usize) -> *mut c_void {
+        // SAFETY: by the caller.
         unsafe {
-            let spare = self.spares.take(size);
-            if !spare.is_null() {
-                self.pass_on(spare, size, 0);
-            }
-            if self.spares.is_turn() {
-                let (spare, its_size) = self.spares.take_any();
-                if !spare.is_null() {
-                    self.pass_on(spare, its_size, 0);
-                }
-            }
-            if self.spares.keep(block, size, self.used.get()) {
-                return ptr::null_mut();
+            if self.spares.are_many(self.used.get()) {
+                self.make_room(size);
             }
             self.pass_on(block, size, 0)
         }
     }
 
-    /// Gives back what is kept. False: nothing was.
+    /// Gives back some of what is kept, where a block of this size goes.
     ///
     /// # Safety
     /// The host's allocator is there.
-    unsafe fn give_back(&self) -> bool {
-        let mut any = false;
-        loop {
-            let (block, size) = self.spares.take_any();
-            if block.is_null() {
-                return any;
+    unsafe fn make_room(&self, size: usize) {
+        let give = |(block, its_size): (*mut c_void, usize)| {
+            if !block.is_null() {
+                // SAFETY: a block of the host's, of this size, that nobody uses.
+                unsafe { self.pass_on(block, its_size, 0) };
             }
+        };
+        if Spares::are_for(size) {
+            // As much as the bound falls by.
+            for _ in 0..2 {
+                give((self.spares.take(size), size));
+            }
+            if !self.spares.is_turn() {
+                return;
+            }
+            if self.spares.bytes() / 8 < self.used.get() {
+                give(self.spares.take_any());
+                return;
+            }
+        }
+        let some = size.saturating_mul(2).clamp(AT_LEAST, AT_MOST);
+        let most = self.used.get().saturating_mul(2);
+        let rest = self.spares.bytes().saturating_sub(some);
+        // SAFETY: by the caller.
+        unsafe { self.give_back(most.max(rest)) };
+    }
+
+    /// Gives back what is kept, but for so many bytes.
+    ///
+    /// # Safety
+    /// The host's allocator is there.
+    unsafe fn give_back(&self, most: usize) {
+        self.spares.drain(most, |block, size| {
             // SAFETY: a block of the host's, of this size, that nobody uses.
             unsafe { self.pass_on(block, size, 0) };
-            any = true;
-        }
+        });
     }
 
     /// Gives back what is kept, and keeps nothing from now on.
@@ -141,7 +164,7 @@ impl Memory {
     /// The host's allocator is there.
     pub unsafe fn keep_no_spares(&self) {
         // SAFETY: by the caller.
-        unsafe { self.give_back() };
+        unsafe { self.give_back(0) };
         self.spares.close();
     }
 }

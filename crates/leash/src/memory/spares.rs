@@ -8,8 +8,8 @@
 //! of sizes, or when its allocator is put back. What is kept is given back then ([`crate::memory`]), when the state is closed, and when the host has no more.
 //!
 //! **How much is kept**: at most twice what is in use, and under a memory limit no more than is left of that. Lua's collector begins when what is in use has doubled, so what it
-//! then frees may be kept, and is just what is asked for until the next time. Beyond that, for each block that comes one of its size is given back, and now and then one
-//! of another, for scripts do one thing and then another. So a state that shrinks keeps less with each block that it frees. What is kept does not count as in use.
+//! then frees may be kept, and is just what is asked for until the next time. Beyond that, for each block that comes two of its size are given back, and now and then one
+//! of another, for scripts do one thing and then another; for a large one so many as are as large. So a state that shrinks keeps less with each block that it frees. What is kept does not count as in use.
 //!
 //! **Sanitizers** look for the use of what has been freed, which this would hide: a build with `--cfg leash_no_spares` keeps nothing (`cargo xtask sanitize`, `cargo fuzz`).
 
@@ -140,6 +140,19 @@ impl Spares {
         (ptr::null_mut(), 0)
     }
 
+    /// Gives blocks, and their sizes, to `f`, one size after the other, until no more than so many bytes are kept.
+    pub fn drain(&self, most: usize, mut f: impl FnMut(*mut c_void, usize)) {
+        for size in LEAST..=MOST {
+            while self.bytes() > most {
+                let block = self.take(size);
+                if block.is_null() {
+                    break;
+                }
+                f(block, size);
+            }
+        }
+    }
+
     /// Keeps nothing from now on. They have been drained.
     pub fn close(&self) {
         self.kept.set(CLOSED);
@@ -209,8 +222,12 @@ mod tests {
             assert!(keep(&spares, block, size, PLENTY));
         }
         let mut given: Vec<_> = std::iter::repeat_with(|| spares.take_any())
-            .take_while(|(block, _)| !block.is_null())
+            .take(blocks.len() / 2)
             .collect();
+        let half = spares.bytes() / 2;
+        spares.drain(half, |block, size| given.push((block, size)));
+        assert!((half - 256..=half).contains(&spares.bytes()));
+        spares.drain(0, |block, size| given.push((block, size)));
         given.sort();
         blocks.sort();
         assert_eq!(given, blocks);

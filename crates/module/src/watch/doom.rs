@@ -4,8 +4,8 @@
 //! returns; so it is the stop. It is made in the hook, once; the engine has stopped the collector, so no finalizer runs there. A table with weak values
 //! keeps it meanwhile.
 //!
-//! It is made on a coroutine of our own, whose stacks are empty: what runs may be at the end of its own ("C stack overflow"), and then cannot call what makes it. No
-//! code of a script runs there.
+//! It is made on a coroutine of our own, whose stacks are empty: what runs may be at the end of its own ("C stack overflow"), and then cannot call what makes it. (Not on LuaJIT,
+//! which does not count C calls, and which takes the coroutine of the last call from C for the one that runs.)
 //!
 //! LuaJIT: a message handler (`xpcall`) would be called for it, in the hook, and the engine cannot take that away there. So where one is
 //! waiting, the error is that of the engine, `not enough memory`, until the handler's call is over.
@@ -49,8 +49,10 @@ pub unsafe fn open(l: *mut lua_State) {
         sys::lua_rawsetp(l, sys::LUA_REGISTRYINDEX, key(&OBJECTS));
         sys::lua_pushcfunction(l, make);
         sys::lua_rawsetp(l, sys::LUA_REGISTRYINDEX, key(&MAKE));
-        sys::set_hook(sys::lua_newthread(l), None, 0, 0); // it would have inherited that of `l`
-        sys::lua_rawsetp(l, sys::LUA_REGISTRYINDEX, key(&MAKER));
+        if sys::HOOK_PER_COROUTINE {
+            sys::lua_newthread(l);
+            sys::lua_rawsetp(l, sys::LUA_REGISTRYINDEX, key(&MAKER));
+        }
         sys::lua_getglobal(l, c"xpcall".as_ptr());
         sys::lua_rawsetp(l, sys::LUA_REGISTRYINDEX, key(&XPCALL));
     }
@@ -69,14 +71,27 @@ unsafe extern "C-unwind" fn make(l: *mut lua_State) -> c_int {
     1
 }
 
-/// The coroutine to make it on, in a hook. (`l` itself: a script with the `debug` library has taken the other away.)
+/// The coroutine to make it on, in a hook: ours, or `l` itself, where a script with the `debug` library has put another in its place.
 unsafe fn maker(l: *mut lua_State) -> *mut lua_State {
+    if !sys::HOOK_PER_COROUTINE {
+        return l;
+    }
     // SAFETY: in a hook, with a free slot. The registry keeps it.
     unsafe {
+        let mut ar = std::mem::zeroed();
         sys::lua_rawgetp(l, sys::LUA_REGISTRYINDEX, key(&MAKER));
         let maker = sys::lua_tothread(l, -1);
         sys::lua_settop(l, -2);
-        if maker.is_null() { l } else { maker }
+        let idle = !maker.is_null()
+            && sys::lua_status(maker) == sys::LUA_OK
+            && sys::lua_gettop(maker) == 0
+            && sys::lua_getstack(maker, 0, &mut ar) == 0;
+        if !idle {
+            return l;
+        }
+        // Hooks are off in `l`, but not there: it may have inherited one, or been given one by `debug.sethook`.
+        sys::set_hook(maker, None, 0, 0);
+        maker
     }
 }
 
@@ -87,8 +102,8 @@ unsafe fn push_made(
     co: *mut lua_State,
     stop: &Stop,
 ) -> bool {
-    // SAFETY: in a hook or C function, with three free slots. `make` is called in protected mode. `maker` is `l`, or runs nothing, and no code but `make` runs
-    // there, since neither the hook nor the collector does anything now (`State::push_doom`).
+    // SAFETY: in a hook or C function, with three free slots. `make` is called in protected mode. `maker` is `l`, or idle, and no code but `make` runs
+    // there, since neither our hook nor the collector does anything now (`State::push_doom`).
     unsafe {
         sys::lua_rawgetp(maker, sys::LUA_REGISTRYINDEX, key(&MAKE));
         sys::lua_pushlightuserdata(maker, co.cast());
