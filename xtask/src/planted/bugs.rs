@@ -326,8 +326,8 @@ pub const BUGS: &[Bug] = &[
         name: "spares-limit",
         what: "blocks that are kept for later are held beyond the memory limit",
         file: "crates/leash/src/memory/blocks.rs",
-        find: "            if held.saturating_add(nsize) > self.limit.get() {\n",
-        replace: "            if held == usize::MAX {\n",
+        find: "            if self.spares.bytes() > left {\n",
+        replace: "            if left == usize::MAX {\n",
         check: Check::Engine(Engine::Lua54, "spares", "what_is_kept_is_within"),
     },
     Bug {
