@@ -169,8 +169,9 @@ fn in_use(l: *mut sys::lua_State) -> usize {
 fn what_is_kept_is_within_a_memory_limit() {
     let host = Host::default();
     let l = host.state();
-    // Tables of one size first, and then of another.
-    let code = c"local t = {} for i = 1, 30000 do t[i] = { i } end t = nil collectgarbage() t = {}
+    // Tables of one size first, and then of another. The string has what goes kept.
+    let code = c"local large, t = ('x'):rep(1000000), {}
+        for i = 1, 10000 do t[i] = { i } end t = nil collectgarbage() t = {}
         for i = 1, 1e6 do t[i] = { i, i, i, i, i, i } end";
     // SAFETY: a live state on this thread.
     unsafe {
