@@ -97,7 +97,7 @@ impl Memory {
     pub fn new(base: (sys::lua_Alloc, *mut c_void), used: usize) -> Memory {
         Memory {
             base,
-            spares: Spares::new(!cfg!(any(leash_no_spares, fuzzing, feature = "luajit"))),
+            spares: Spares::new(!cfg!(any(leash_no_spares, fuzzing))),
             used: Cell::new(used),
             gate: Cell::new(usize::MAX),
             limit: Cell::new(usize::MAX),

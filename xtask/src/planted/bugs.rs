@@ -338,4 +338,12 @@ pub const BUGS: &[Bug] = &[
         replace: "state.hookless.knows(l) && (rests() || true);",
         check: Check::Unit(Engine::Lua53, "a_finalizer_that_is_over_is_none"),
     },
+    Bug {
+        name: "taken-over",
+        what: "LuaJIT: whoever closes a state does not take it over from the thread that has run it",
+        file: "crates/leash/src/sentinel.rs",
+        find: "        if state.is_elsewhere() {\n",
+        replace: "        if state.is_elsewhere() && state.main.get().is_null() {\n",
+        check: Check::Unit(Engine::Luajit, "whoever_closes_a_state_takes_it_over_first"),
+    },
 ];

@@ -12,9 +12,6 @@
 //! of another, for scripts do one thing and then another; for a large one so many as are as large. So a state that shrinks keeps less with each block that it frees. What is kept does not count as in use.
 //!
 //! **Sanitizers** look for the use of what has been freed, which this would hide: a build with `--cfg leash_no_spares` keeps nothing (`cargo xtask sanitize`, `cargo fuzz`).
-//!
-//! **LuaJIT keeps none**: its own allocator takes no locks, so there is little to gain; and with them `cargo xtask stress luajit` ended with a segmentation fault in one of
-//! three runs of half a minute, for a reason that has not been found yet.
 
 use std::cell::Cell;
 use std::ffi::c_void;
