@@ -117,11 +117,21 @@ impl State {
         if scope.suspends {
             record.suspends.store(true, Ordering::Relaxed);
         }
+        if record.lookout.has_to_be_told(deadline.as_nanos()) {
+            self.tell_timer_of(deadline);
+        }
+        true
+    }
+
+    /// The timer thread would look later than that.
+    #[cold]
+    fn tell_timer_of(&self, deadline: Ticks) {
+        let record = self.record();
+        record.lookout.told(deadline.as_nanos());
         record.arm(deadline);
         if record.request.flags() != 0 {
             record.arm(Ticks::now()); // see `record`, "No request is lost"
         }
-        true
     }
 
     /// What [`settle`](State::settle) does, if there is nothing to settle: the last call has ended by itself, and nothing has been asked for. False: it
@@ -150,10 +160,9 @@ impl State {
         record.deadline.store(u64::MAX, Ordering::Relaxed);
         record.scoped.store(false, Ordering::Relaxed);
         record.suspends.store(false, Ordering::Relaxed);
-        record.disarm();
-        // Whoever asks for something now has the alarm rung, and that may just have been taken away. A handler that has interrupted this has found no
-        // call; but what it was told of may have left something to do.
-        fence(Ordering::SeqCst);
+        // The alarm stays armed: whoever asks for something now has it rung, and to take that away costs a fence and another look. The timer thread
+        // finds no call when it rings. A handler that has interrupted this has found none, either; but what it was told of may have left something to do.
+        compiler_fence(Ordering::SeqCst);
         self.is_undisturbed()
     }
 
@@ -203,7 +212,12 @@ impl State {
             if self.follows.get() && (record.request.flags() != 0 || sweeps) {
                 record.arm(Ticks::now()); // a coroutine has been interrupted by its id
             } else {
-                match record.watching.next_look() {
+                match record
+                    .watching
+                    .sampling
+                    .next_look()
+                    .min(record.lookout.at())
+                {
                     Ticks::NEVER => record.disarm(),
                     at => record.arm(at),
                 }
@@ -217,7 +231,9 @@ impl State {
         let mut at = deadline
             .min(poll)
             .min(record.next_sweep())
-            .min(record.watching.next_look());
+            .min(record.watching.sampling.next_look())
+            .min(Ticks::from_nanos(record.watching.until()))
+            .min(record.lookout.at());
         if counting {
             at = at.min(Ticks::now().after(RECOUNT_STEP));
         }

@@ -7,18 +7,24 @@
 //! deliveries do get lost (DESIGN section 4, rule 1). For that the alarm must be armed while a request is unanswered, although the
 //! owner re-arms the same alarm for its deadlines at any time. Asker: set the flag, then arm for now. Owner: arm for the deadline,
 //! then look at the flags, and arm for now if there are any. All four are sequentially consistent, so either the owner sees the
-//! flag or the asker's arming comes last. It is the same where the owner disarms, with a fence of its own before the look.
+//! flag or the asker's arming comes last. It is the same where the owner disarms, with a fence of its own before the look. Usually it does neither: see
+//! [`lookout`].
 //!
 //! What the timer thread makes of a record is in [`timer`].
 
+mod lookout;
+#[cfg(test)]
+mod lookout_tests;
 mod timer;
 
+pub use lookout::{Lookout, NEVER};
 pub use timer::{RECOUNT_STEP, SAMPLE_STEP, StuckFn, unforeseen};
 
 use crate::home::Inspectors;
 use crate::request::Request;
 use crate::slab::{Place, Slab};
 use crate::state::State;
+use crate::sync;
 use crate::watch::Watching;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -40,6 +46,8 @@ pub struct Record {
     pub home: AtomicUsize,
     /// The earliest deadline of the open calls, as `Ticks`.
     pub deadline: AtomicU64,
+    /// When the timer thread looks at that, and at the watched coroutines.
+    pub lookout: Lookout,
     /// The earliest CPU limit of the open calls, in nanoseconds of the owner's CPU clock; `u64::MAX`: none.
     pub cpu_until: AtomicU64,
     /// The owner's CPU clock, as `ThreadClock::to_bits`.
@@ -104,6 +112,7 @@ impl Default for Record {
             owner: AtomicU64::new(0),
             home: AtomicUsize::new(0),
             deadline: AtomicU64::new(u64::MAX),
+            lookout: Lookout::default(),
             cpu_until: AtomicU64::new(u64::MAX),
             cpu_clock: AtomicU64::new(0),
             sigint: AtomicBool::new(false),
@@ -145,6 +154,7 @@ impl Record {
         self.owner.store(0, Ordering::Release);
         self.home.store(0, Ordering::Relaxed);
         self.deadline.store(u64::MAX, Ordering::Relaxed);
+        self.lookout.reset();
         self.cpu_until.store(u64::MAX, Ordering::Relaxed);
         self.sigint.store(false, Ordering::Relaxed);
         self.counting.store(false, Ordering::Relaxed);
@@ -215,7 +225,7 @@ impl Record {
     pub fn looks_for_nothing_else(&self) -> bool {
         self.poll_at.load(Ordering::Relaxed) == u64::MAX
             && self.next_sweep() == Ticks::NEVER
-            && self.watching.next_look() == Ticks::NEVER
+            && self.watching.sampling.next_look() == Ticks::NEVER
     }
 
     /// Makes sure that there is an alarm.
@@ -226,6 +236,9 @@ impl Record {
         let _ = self.place.set(place);
         if self.alarm.get().is_none() {
             let alarm = Alarm::new(Arc::new(RecordWatch { place }))?;
+            if !sync::fences_others() {
+                alarm.arm(Ticks::now()); // the timer thread finds out whether it can
+            }
             // Nobody else has this record, so nobody else sets it.
             let _ = self.alarm.set(alarm);
         }
@@ -286,6 +299,7 @@ pub fn after_fork() {
     let me = Thread::current();
     RECORDS.for_each_used(|r| {
         r.inspectors.none_after_fork();
+        r.lookout.reset(); // what the parent's timer thread was about to promise
         // The other threads of the parent are gone, and with them whatever they ran: only this thread's calls go on, and
         // they are those whose state has this thread's stack above it. A record of a vanished thread keeps its dead owner; a
         // poke at it finds nobody.

@@ -1,8 +1,10 @@
 //! The atomics that the lock-free parts are built from.
 //!
-//! `request` and `slab` name their types through `crate::sync`. `tests/loom.rs` includes the very same files into a crate whose `sync` is loom's, so
+//! `request`, `slab` and `record/lookout` name their types through `crate::sync`. `tests/loom.rs` includes the very same files into a crate whose `sync` is loom's, so
 //! that what loom explores is what runs in production (as in `watchdog`, where the reasons are).
 
+use std::ffi::c_int;
+use std::sync::atomic::{AtomicBool, compiler_fence};
 pub use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 /// How many records a chunk of a slab holds: the bits of its words. loom takes fewer.
@@ -11,4 +13,48 @@ pub const CHUNK: usize = 64;
 /// Stores to a word that other threads change by read-modify-write: see `watchdog/src/sync.rs`, which has the same for the same reason.
 pub fn overwrite(word: &AtomicU64, value: u64, ordering: Ordering) {
     word.store(value, ordering);
+}
+
+/// The owner's half of a fence whose other half is [`fence_others`].
+#[inline(always)]
+pub fn fence_of_the_owner() {
+    compiler_fence(Ordering::SeqCst);
+}
+
+/// Whether [`fence_others`] can be relied on, as far as is known.
+static FENCES_OTHERS: AtomicBool = AtomicBool::new(false);
+
+/// See [`can_fence_others`].
+#[inline(always)]
+pub fn fences_others() -> bool {
+    FENCES_OTHERS.load(Ordering::Relaxed)
+}
+
+/// Asks the kernel for [`fence_others`], unless that has been done. The first time it may take milliseconds, where there are several threads: so the timer thread does it.
+pub fn can_fence_others() -> bool {
+    static ASKED: AtomicBool = AtomicBool::new(false);
+    if !ASKED.swap(true, Ordering::Relaxed) {
+        FENCES_OTHERS.store(membarrier(REGISTER_PRIVATE_EXPEDITED), Ordering::Relaxed);
+    }
+    fences_others()
+}
+
+/// A full fence on every thread of this process that runs, and on this one. False where the kernel has no such thing (any more).
+pub fn fence_others() -> bool {
+    // A child of a fork may have to register again.
+    let done = membarrier(PRIVATE_EXPEDITED)
+        || membarrier(REGISTER_PRIVATE_EXPEDITED) && membarrier(PRIVATE_EXPEDITED);
+    if !done {
+        FENCES_OTHERS.store(false, Ordering::Relaxed);
+    }
+    done
+}
+
+/// `linux/membarrier.h`.
+const PRIVATE_EXPEDITED: c_int = 1 << 3;
+const REGISTER_PRIVATE_EXPEDITED: c_int = 1 << 4;
+
+fn membarrier(command: c_int) -> bool {
+    // SAFETY: the system call has no effects on memory.
+    unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) == 0 }
 }

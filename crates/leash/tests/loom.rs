@@ -13,11 +13,12 @@ use loom::thread;
 use std::sync::Arc;
 use std::sync::atomic::{
     AtomicBool,
-    Ordering::{Release, SeqCst},
+    Ordering::{Relaxed, Release, SeqCst},
 };
 
 /// What `src/sync.rs` is in production.
 mod sync {
+    use loom::sync::atomic::fence;
     pub use loom::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
     /// So that the second record needs a new chunk.
@@ -27,8 +28,26 @@ mod sync {
     pub fn overwrite(word: &AtomicU64, value: u64, ordering: Ordering) {
         word.swap(value, ordering);
     }
+
+    /// In production one of the compiler's alone, and the kernel does the rest at the other end.
+    pub fn fence_of_the_owner() {
+        fence(Ordering::SeqCst);
+    }
+
+    /// See [`fence_of_the_owner`].
+    pub fn fence_others() -> bool {
+        fence(Ordering::SeqCst);
+        true
+    }
+
+    pub fn fences_others() -> bool {
+        true
+    }
 }
 
+#[path = "../src/record/lookout.rs"]
+#[allow(dead_code)]
+mod lookout;
 #[path = "../src/request.rs"]
 #[allow(dead_code)]
 mod request;
@@ -36,6 +55,7 @@ mod request;
 #[allow(dead_code, clippy::modulo_one)] // one record a chunk
 mod slab;
 
+use lookout::Lookout;
 use request::{CHECK, Request, TARGETS, WATCH};
 use slab::Slab;
 
@@ -78,6 +98,60 @@ fn no_request_is_lost_to_the_end_of_a_call() {
         }
         asker.join().unwrap();
         assert_eq!(alarm.load(SeqCst), NOW);
+    });
+}
+
+/// A call begins, whose deadline is before that of the one around it, or the only one; just now the timer thread has come to look, as it had promised (`boundary.rs` against
+/// `Record::due`): either it is told, or it looks in time. Afterwards it is relied on for the right time. (Found: no second look after the fence; that look before
+/// the promise; no fence at either end.)
+#[test]
+fn no_deadline_is_lost_to_a_look() {
+    const NEVER: u64 = u64::MAX;
+    for (around, idle) in [(100_000, 0), (NEVER, lookout::IDLE_LOOKS), (NEVER, 0)] {
+        loom::model(move || {
+            let deadline = Arc::new(sync::AtomicU64::new(around));
+            let lookout = Arc::new(Lookout::default());
+            let now = watchdog::Ticks::from_nanos(7);
+            lookout.told(now.as_nanos());
+            let mut now = now;
+            for _ in 0..idle {
+                now = lookout.look(now, || NEVER); // nothing yet
+            }
+            let timer = {
+                let (lookout, deadline) = (lookout.clone(), deadline.clone());
+                thread::spawn(move || lookout.look(now, || deadline.load(Relaxed)).as_nanos())
+            };
+            let wanted = now.as_nanos() + 500;
+            deadline.store(wanted, Relaxed);
+            let told = lookout.has_to_be_told(wanted);
+            if told {
+                lookout.told(wanted);
+            }
+            let looks_at = timer.join().unwrap();
+            let looks_at = if told { looks_at.min(wanted) } else { looks_at };
+            assert!(looks_at <= wanted, "looks at {looks_at}");
+            assert!(
+                lookout.at().as_nanos() >= looks_at,
+                "relied on for more than it does"
+            );
+        });
+    }
+}
+
+/// A record is given to another state while the timer thread looks for the last one (`Record::reset` against `Record::due`): nothing is promised to that.
+/// (Found: a store in the place of the exchange.)
+#[test]
+fn no_look_is_promised_to_the_next_state() {
+    loom::model(|| {
+        let lookout = Arc::new(Lookout::default());
+        lookout.told(7);
+        let timer = {
+            let lookout = lookout.clone();
+            thread::spawn(move || lookout.look(watchdog::Ticks::from_nanos(7), || 100))
+        };
+        lookout.reset();
+        timer.join().unwrap();
+        assert_eq!(lookout.at(), watchdog::Ticks::NEVER);
     });
 }
 

@@ -54,8 +54,8 @@ pub const BUGS: &[Bug] = &[
         name: "quietly",
         what: "the last call of a state ends without a look at what a handler has left meanwhile",
         file: "crates/leash/src/boundary.rs",
-        find: "        fence(Ordering::SeqCst);\n        self.is_undisturbed()\n",
-        replace: "        fence(Ordering::SeqCst);\n        true\n",
+        find: "        compiler_fence(Ordering::SeqCst);\n        self.is_undisturbed()\n",
+        replace: "        compiler_fence(Ordering::SeqCst);\n        true\n",
         check: Check::Step(Engine::Lua54, "leaving"),
     },
     Bug {

@@ -15,6 +15,7 @@ use super::Record;
 use crate::Reason;
 use crate::request::{BREAK, CHECK, INTERRUPT, KILL, RECOUNT, SAMPLE, SWEEP, TARGETS, WATCH};
 use crate::slab::Place;
+use crate::sync;
 use crate::sys::HOOK_PER_COROUTINE;
 use std::ptr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -63,6 +64,17 @@ pub type StuckFn = fn(Reason, Duration);
 impl Record {
     /// What the timer thread does with this state at `now`; returns when to look again.
     fn due(&self, now: Ticks) -> Ticks {
+        sync::can_fence_others();
+        // First: what is stored after it has been read is told, or read below.
+        let promised = self.lookout.look(now, || {
+            self.deadline
+                .load(Ordering::Relaxed)
+                .min(self.watching.until())
+        });
+        self.look_at_all(now).min(promised)
+    }
+
+    fn look_at_all(&self, now: Ticks) -> Ticks {
         let generation = self.request.generation();
         let Some(owner) = Thread::from_bits(self.owner.load(Ordering::Acquire)) else {
             return self.due_while_closing(now);
@@ -89,8 +101,11 @@ impl Record {
         if reason.is_some() && !self.request.ask(generation, CHECK) {
             return Ticks::NEVER; // another state's record by now
         }
-        let (late, look) = self.watching.due(now);
-        next = next.min(look);
+        let until = Ticks::from_nanos(self.watching.until());
+        let late = until <= now;
+        if !late {
+            next = next.min(until);
+        }
         let sampling = self.watching.sampling.due(now);
         next = next.min(sampling.next);
         if (late || sampling.late) && !self.request.ask(generation, WATCH) {

@@ -57,14 +57,16 @@ impl State {
     #[inline]
     pub(super) fn set_watch_until(&self, until: u64) {
         self.watch_until.set(until);
-        if self.record().watching.set(until) {
+        let record = self.record();
+        record.watching.set(until);
+        if record.lookout.has_to_be_told(until) {
             self.tell_timer(until);
         }
     }
 
     #[cold]
     fn tell_timer(&self, until: u64) {
-        self.record().watching.looks_again(until);
+        self.record().lookout.told(until);
         self.record().arm(Ticks::now()); // it looks at everything, and finds out when to look again
     }
 
@@ -195,6 +197,6 @@ impl State {
     pub(super) fn close_frame(&self, frame: &Frame, outer_until: u64) {
         self.frame.set(frame.outer);
         self.watch_until.set(outer_until);
-        self.record().watching.set_back(outer_until);
+        self.record().watching.set(outer_until); // the timer thread has been told of it
     }
 }
