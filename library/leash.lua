@@ -40,12 +40,20 @@ leash._VERSION = ""
 
 ---`pcall` with limits. Lua code that runs inside ends when a limit is reached, whatever it does. In a coroutine `f` may yield across it (not on 5.1): `timeout`
 ---goes on while it is suspended, and stops it when it is next resumed.
----@param limits number|leash.limits # a number: `timeout`
+---@param limits number|leash.limits|leash.prepared # a number: `timeout`
 ---@param f function
 ---@param ... any # arguments of `f`
 ---@return boolean ok
 ---@return any ... # the results of `f`; or the error; or a `leash.stop`
 function leash.call(limits, f, ...) end
+
+---Limits that have been read once, by `leash.limits`. They cannot be changed; `tostring` tells what they are.
+---@class leash.prepared: userdata
+
+---Reads limits, so that `leash.call` need not: that makes a call cheaper by a fourth.
+---@param limits number|leash.limits|leash.prepared
+---@return leash.prepared
+function leash.limits(limits) end
 
 ---Why a call was stopped. Nil for whatever is no `leash.stop`, even if it looks like one.
 ---@param err any

@@ -3,7 +3,7 @@
 use crate::attach::{attached, guest};
 use crate::table::{set_functions, set_string};
 use crate::text::Text;
-use crate::{call, guard, handlers, ids, stop, watch};
+use crate::{call, guard, handlers, ids, prepared, stop, watch};
 use leash::Jit;
 use leash::sys::{self, lua_State};
 use std::ffi::{CStr, c_int};
@@ -26,12 +26,14 @@ pub unsafe fn open(l: *mut lua_State) -> c_int {
         attached(l);
         stop::make_class(l);
         watch::open(l);
-        sys::lua_createtable(l, 0, 16);
+        prepared::open(l);
+        sys::lua_createtable(l, 0, 17);
         call::push(l);
         sys::lua_setfield(l, -2, c"call".as_ptr());
         set_functions(
             l,
             &[
+                (c"limits", prepared::limits),
                 (c"reason", stop::reason),
                 (c"id", ids::id),
                 (c"state_id", ids::state_id),

@@ -24,6 +24,7 @@ mod ids;
 mod leash_module;
 mod limits;
 mod mtint;
+mod prepared;
 mod stop;
 mod table;
 mod text;

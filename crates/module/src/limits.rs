@@ -5,39 +5,52 @@
 //!
 //! What makes no sense is refused rather than bent into something that does: a negative number, NaN, a string that looks like a number, a part
 //! of an instruction or of a byte. Infinity, and whatever is too large to be reached, is no limit.
+//!
+//! Or they have been read before: see [`prepared`].
 
+use crate::prepared;
 use leash::Limits;
 use leash::sys::{self, lua_State};
 use std::ffi::{c_char, c_int};
+use std::mem::MaybeUninit;
 use std::time::Duration;
 
-/// Adds the limits at `index` to `limits`. (Returned, they would be copied, and that is on the way of every call.)
+/// Room for limits that are read from a number or a table.
+pub type Room = MaybeUninit<Limits>;
+
+/// The limits at `index`, read into `room` unless they are [prepared].
 ///
 /// # Safety
-/// In a C function that Lua has called, with some free slots. Raises `bad argument` for what are no limits.
-pub unsafe fn check(l: *mut lua_State, limits: &mut Limits, index: c_int) {
+/// In a C function that Lua has called, with some free slots. Raises `bad argument` for what are no limits. What is returned stays while the value is on the stack;
+/// if the limits warn, that is a table then.
+#[inline]
+pub unsafe fn check(l: *mut lua_State, room: &mut Room, index: c_int) -> &Limits {
     // SAFETY: by the caller.
     unsafe {
-        if let Err(why) = read(l, limits, index) {
-            refuse(l, index, why);
+        match read(l, room, index) {
+            Ok(limits) => limits,
+            Err(why) => refuse(l, index, why),
         }
     }
 }
 
-/// Adds the limits at `index` to `limits`. False for what are no limits. The stack is as before.
+/// As [`check`], but none for what are no limits. The stack is as before.
 ///
 /// # Safety
 /// As [`check`], but raises nothing of its own.
 #[cfg(feature = "luajit")]
-pub unsafe fn get(l: *mut lua_State, limits: &mut Limits, index: c_int) -> bool {
+#[inline]
+pub unsafe fn get(l: *mut lua_State, room: &mut Room, index: c_int) -> Option<&Limits> {
     // SAFETY: by the caller.
     unsafe {
         let top = sys::lua_gettop(l);
-        let are_limits = read(l, limits, index).is_ok();
-        if !are_limits {
-            sys::lua_settop(l, top);
+        match read(l, room, index) {
+            Ok(limits) => Some(limits),
+            Err(_) => {
+                sys::lua_settop(l, top);
+                None
+            }
         }
-        are_limits
     }
 }
 
@@ -56,15 +69,41 @@ pub unsafe fn refuse(l: *mut lua_State, index: c_int, why: Refused) -> ! {
 
 /// # Safety
 /// As [`check`]. Where something is refused, values are left on the stack.
-unsafe fn read(l: *mut lua_State, limits: &mut Limits, index: c_int) -> Result<(), Refused> {
+#[inline]
+unsafe fn read(l: *mut lua_State, room: &mut Room, index: c_int) -> Result<&Limits, Refused> {
     // SAFETY: by the caller.
     unsafe {
-        match sys::lua_type(l, index) {
-            sys::LUA_TNUMBER => add_timeout(l, limits, sys::lua_tonumber(l, index)),
-            sys::LUA_TTABLE => table(l, limits, index),
-            kind => Err(no_limits(l, kind)),
+        let mut kind = sys::lua_type(l, index);
+        if kind == sys::LUA_TUSERDATA
+            && let Some(limits) = prepared::of(l, index)
+        {
+            if !limits.warns() {
+                return Ok(limits);
+            }
+            prepared::unpack(l, index);
+            kind = sys::LUA_TTABLE;
+        }
+        read_anew(l, room.write(Limits::new()), index, kind)
+    }
+}
+
+/// # Safety
+/// As [`read`]; there is a value of type `kind`.
+unsafe fn read_anew(
+    l: *mut lua_State,
+    limits: &mut Limits,
+    index: c_int,
+    kind: c_int,
+) -> Result<&Limits, Refused> {
+    // SAFETY: by the caller.
+    unsafe {
+        match kind {
+            sys::LUA_TNUMBER => add_timeout(l, limits, sys::lua_tonumber(l, index))?,
+            sys::LUA_TTABLE => table(l, limits, index)?,
+            kind => return Err(no_limits(l, kind)),
         }
     }
+    Ok(limits)
 }
 
 /// # Safety

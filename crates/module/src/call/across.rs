@@ -17,8 +17,8 @@ use super::{TRUE, entered, push_closure, push_hook, stopped};
 use crate::attach::guest;
 use crate::limits;
 use crate::watch::warning;
+use leash::Guest;
 use leash::sys::{self, Continuation, lua_State};
-use leash::{Guest, Limits};
 use std::ffi::c_int;
 
 /// Pushes the function.
@@ -34,22 +34,23 @@ pub unsafe fn push(l: *mut lua_State) {
 pub unsafe extern "C-unwind" fn call(l: *mut lua_State) -> c_int {
     // SAFETY: a C function called by Lua, with the stack it is promised. Nothing here owns anything where Lua runs or may raise.
     unsafe {
-        let mut limits = Limits::new();
-        limits::check(l, &mut limits, 1);
+        let mut room = limits::Room::uninit();
+        let mut limits = limits::check(l, &mut room, 1);
         let top = sys::lua_gettop(l);
         if top < 2 {
             sys::luaL_checkany(l, 2); // says so
         }
         let guest = guest(l);
         let mut kept = Kept::default();
+        let warning;
         if limits.warns() {
-            match warning::for_call(l, guest, limits) {
-                Ok(with) => limits = with,
+            match warning::for_call(l, guest, *limits) {
+                Ok(with) => warning = with,
                 Err(why) => limits::refuse(l, 1, why),
             }
+            limits = &warning;
             kept.values = 1;
         }
-        sys::copy(l, sys::lua_upvalueindex(TRUE), kept.values + 1);
         let hook = guest.hook(l);
         if hook.0.is_some() {
             let values = push_hook(l);
@@ -61,7 +62,10 @@ pub unsafe extern "C-unwind" fn call(l: *mut lua_State) -> c_int {
         }
         let nargs = top - 2;
         let suspends = guest.may_suspend(l);
-        match guest.begin(l, &limits, suspends, false, kept.note(), hook) {
+        let begun = guest.begin(l, limits, suspends, false, kept.note(), hook);
+        // Only now: prepared limits stay as long as they are on the stack.
+        sys::copy(l, sys::lua_upvalueindex(TRUE), kept.values + 1);
+        match begun {
             Err(message) => {
                 sys::lua_pushboolean(l, 0);
                 sys::lua_pushstring(l, message.as_ptr());

@@ -7,7 +7,6 @@ use super::{across, entered, push_closure, push_hook, stopped};
 use crate::attach::{attached, guest};
 use crate::limits;
 use crate::watch::warning;
-use leash::Limits;
 use leash::sys::{self, lua_State};
 use std::ffi::c_int;
 
@@ -35,10 +34,10 @@ pub unsafe fn push(l: *mut lua_State) {
 unsafe extern "C-unwind" fn begin(l: *mut lua_State) -> c_int {
     // SAFETY: a C function called by Lua, with the stack it is promised.
     unsafe {
-        let mut limits = Limits::new();
-        if !limits::get(l, &mut limits, 1) {
+        let mut room = limits::Room::uninit();
+        let Some(mut limits) = limits::get(l, &mut room, 1) else {
             return 0;
-        }
+        };
         let nothing = sys::lua_type(l, 2) == sys::LUA_TNIL;
         let Some(guest) = attached(l).filter(|_| !nothing) else {
             return 0;
@@ -48,12 +47,14 @@ unsafe extern "C-unwind" fn begin(l: *mut lua_State) -> c_int {
         let users = guest.hook(l);
         let (mut hook, mut kept) = (0, 0);
         let warns = limits.warns();
+        let warning;
         if warns || users.0.is_some() {
             if warns {
-                match warning::for_call(l, guest, limits) {
-                    Ok(with) => limits = with, // its table is below the arguments now
+                match warning::for_call(l, guest, *limits) {
+                    Ok(with) => warning = with, // its table is below the arguments now
                     Err(_) => return 0,
                 }
+                limits = &warning;
             }
             let top = sys::lua_gettop(l);
             if users.0.is_some() {
@@ -65,7 +66,7 @@ unsafe extern "C-unwind" fn begin(l: *mut lua_State) -> c_int {
             }
             kept = sys::lua_gettop(l) - top;
         }
-        match guest.begin(l, &limits, guest.may_suspend(l), true, hook, users) {
+        match guest.begin(l, limits, guest.may_suspend(l), true, hook, users) {
             Ok(serial) => {
                 sys::lua_pushinteger(l, serial as _);
                 if kept != 0 {
@@ -121,8 +122,8 @@ unsafe extern "C-unwind" fn refuse(l: *mut lua_State) -> c_int {
         if sys::lua_gettop(l) == 1 && sys::lua_type(l, 1) == sys::LUA_TNIL {
             sys::lua_settop(l, 0); // the glue cannot tell nil from nothing
         }
-        let mut limits = Limits::new();
-        limits::check(l, &mut limits, 1);
+        let mut room = limits::Room::uninit();
+        let limits = limits::check(l, &mut room, 1);
         sys::luaL_checkany(l, 2);
         guest(l);
         if limits.warns()
