@@ -290,6 +290,17 @@ test("deep patterns", function()
 end)
 
 -- The iterators of some releases forget how deep they were when an error ended them, and some do not.
+-- What repeats, before a literal: places where that is not are passed over, but not where to try one is an error.
+test("a literal behind what repeats, at every depth", function()
+  for _, depth in ipairs { 0, 1, 100, 190, 191, 192, 193, 194, 195, 196, 197, 198, 199, 200, 201, 202, 203 } do
+    for _, tail in ipairs { "a*b", "a-b", "(a*)b", "(.-)b", "a*%.", ".-b+", "a*b?c", "a*b-c", ".*$", "a*$a", "(a*))b", "[a]*a", ".*\0b" } do
+      for _, subject in ipairs { "", "aa", "aab", "aaba", "aa.", "aa\0b" } do
+        compare("match", "match", subject, "^" .. ("x*"):rep(depth) .. tail)
+      end
+    end
+  end
+end)
+
 test("an iterator that has failed is called again", function()
   for _, case in ipairs { { "aaa", "a[" }, { "aaa", "a?a?[" }, { "b", ("a*"):rep(150) .. "[" }, { "aaa", ("a?"):rep(250) }, { "aaa", "(()a" }, { "a", "[" }, { "a", "([a" }, { "a", "%" }, { "a", "(%" }, { "a", "%ba" }, { ("a"):rep(30), ("(a)"):rep(10) .. "%" } } do
     local said = {}

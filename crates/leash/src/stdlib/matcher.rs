@@ -10,7 +10,8 @@
 //! **Steps**: one for each item that is tried, and more where an item takes long: sets, runs, balanced text, back references.
 //!
 //! A run of characters (`%a*`) is measured by a loop of its own for each kind of item. The originals ask anew what the item is for each
-//! character; that is what pays for counting steps.
+//! character; that is what pays for counting steps. And where a literal follows what repeats (`.*;`), only places where that is are tried. (Not when no level is left: to try
+//! is an error then.)
 
 mod single;
 
@@ -302,7 +303,17 @@ impl Matcher {
         unsafe {
             let mut n = self.run(s, p, suffix, true) + before;
             let s = s.sub(before);
+            let next = self.literal(suffix.add(1));
             loop {
+                if let Some(c) = next
+                    && *s.add(n) != c
+                    && self.levels > 1
+                {
+                    match self.last(s, n, c) {
+                        Some(at) => n = at,
+                        None => return NO_MATCH,
+                    }
+                }
                 let end = self.level(s.add(n), suffix.add(1));
                 if !end.is_null() {
                     return end;
@@ -320,10 +331,15 @@ impl Matcher {
     unsafe fn as_few(&mut self, mut s: At, p: At, suffix: At) -> At {
         // SAFETY: as `items`.
         unsafe {
+            let next = self.literal(suffix.add(1));
             loop {
-                let end = self.level(s, suffix.add(1));
-                if !end.is_null() {
-                    return end;
+                if next.is_some_and(|c| *s != c) && self.levels > 1 {
+                    self.work(1);
+                } else {
+                    let end = self.level(s, suffix.add(1));
+                    if !end.is_null() {
+                        return end;
+                    }
                 }
                 if s >= self.subject_end || !self.is_one(*s, p, suffix) {
                     return NO_MATCH;
@@ -414,26 +430,25 @@ impl Matcher {
                 return NO_MATCH;
             }
             let mut open = 1usize;
-            let mut left = BLOCK;
             s = s.add(1);
             while s < self.subject_end {
-                if *s == closing {
-                    open -= 1;
-                    if open == 0 {
-                        self.work((BLOCK - left) / 2);
-                        return s.add(1);
+                let from = s;
+                let end = s.add(BLOCK.min(self.subject_end.offset_from_unsigned(s)));
+                while s < end {
+                    let c = *s;
+                    s = s.add(1);
+                    if c == closing {
+                        open -= 1;
+                        if open == 0 {
+                            self.work(s.offset_from_unsigned(from) / 2);
+                            return s;
+                        }
+                    } else if c == opening {
+                        open += 1;
                     }
-                } else if *s == opening {
-                    open += 1;
                 }
-                s = s.add(1);
-                left -= 1;
-                if left == 0 {
-                    self.work(BLOCK / 2);
-                    left = BLOCK;
-                }
+                self.work(s.offset_from_unsigned(from) / 2);
             }
-            self.work((BLOCK - left) / 2);
             NO_MATCH
         }
     }

@@ -3,7 +3,7 @@
 //! A loop for each kind of item, so that what an item is need not be asked for each character. What must be true: `p` is in the pattern, before its
 //! end, behind which is a zero byte; and an end is what [`Matcher::item_end`] has found for it.
 
-use super::{At, BLOCK, Matcher};
+use super::{At, BLOCK, BYTES_A_STEP, Matcher, UNFINISHED};
 use crate::stdlib::classes::{Meaning, meaning};
 use crate::stdlib::dialect;
 use std::ptr;
@@ -144,6 +144,52 @@ impl Matcher {
                 },
                 literal => self.run_of(s, all, 1, |_, c| (c == literal) == wanted),
             }
+        }
+    }
+
+    /// The character that must come where the pattern goes on at `p`, or that does not match, if that is seen at once. To try takes two levels at most.
+    #[inline(always)]
+    pub(super) unsafe fn literal(&self, mut p: At) -> Option<u8> {
+        // SAFETY: as `items`; at the end of the pattern there is a zero byte.
+        unsafe {
+            if *p == b')'
+                && self.captured > 0
+                && self.capture(self.captured - 1).length == UNFINISHED
+            {
+                p = p.add(1); // of that capture
+            }
+            let (c, end) = match *p {
+                b'(' | b')' | b'$' | b'.' | b'[' => return None,
+                _ if self.is_end(p) => return None,
+                b'%' => match *p.add(1) {
+                    c if c.is_ascii_punctuation() => (c, p.add(2)),
+                    _ => return None,
+                },
+                c => (c, p.add(1)),
+            };
+            (!matches!(*end, b'*' | b'?' | b'-')).then_some(c)
+        }
+    }
+
+    /// The last of the places from 0 to `n` behind `s` where that character is. In the subject, at whose end there may be one of these places.
+    #[inline(never)]
+    pub(super) unsafe fn last(&mut self, s: At, n: usize, c: u8) -> Option<usize> {
+        // SAFETY: as `items`.
+        unsafe {
+            let mut left = (n + 1).min(self.subject_end.offset_from_unsigned(s));
+            while left > 0 {
+                let part = left.min(BLOCK);
+                let from = s.add(left - part);
+                self.work(part / BYTES_A_STEP);
+                let found = libc::memrchr(from.cast(), c.into(), part)
+                    .cast_const()
+                    .cast::<u8>();
+                if !found.is_null() {
+                    return Some(found.offset_from_unsigned(s));
+                }
+                left -= part;
+            }
+            None
         }
     }
 
