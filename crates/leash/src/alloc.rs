@@ -9,7 +9,7 @@
 //!   not: there each block of a coroutine's size is a candidate, and is looked at before it is touched ([`State::is_coroutine`]).
 //!   A candidate's block is zeroed, so that no field of a coroutine that Lua has not set up yet holds garbage when a signal lands.
 //! - **sees the state go**: the block that holds the main `lua_State` is freed last. From then on nothing may touch it, however it
-//!   was closed (a script can do that by `os.exit(true, true)`).
+//!   was closed (a script can do that by `os.exit(true, true)`). On LuaJIT it has to know before that: [`crate::sentinel`].
 //!
 //! What it costs: three comparisons and an addition for each allocation, less than is won by what is kept. The functions here are `extern "C"`, out of which no panic gets, so that
 //! the last call of each is a jump.
@@ -19,7 +19,7 @@ use crate::request::CHECK;
 use crate::scope::Scope;
 use crate::state::State;
 use crate::sys::{self, lua_State};
-use crate::{Reason, hook, hookless};
+use crate::{Reason, hook, hookless, sentinel};
 use std::ffi::c_void;
 use std::ptr;
 
@@ -117,11 +117,11 @@ pub fn is_ours(f: sys::lua_Alloc) -> bool {
     f == allocate as *const () as usize || f == hookless::allocate as *const () as usize
 }
 
-/// Whether this block may be a coroutine, or holds the main state, or is none.
+/// Whether this block may be a coroutine, or is the one that tells that the state is going, or is none.
 #[inline(always)]
 fn is_notable(state: &State, block: *mut c_void, size: usize) -> bool {
     size == state.coroutine_size.get() && state.knows_coroutines()
-        || (state.main.get() as usize).wrapping_sub(block as usize) < size
+        || state.landmark.get().wrapping_sub(block as usize) < size
         || block.is_null()
 }
 
@@ -172,6 +172,15 @@ unsafe extern "C" fn free_notable(state: &State, block: *mut c_void, size: usize
     let used = &state.memory.used;
     used.set(used.get().wrapping_sub(size));
     forget(state, block, size);
+    let is_landmark = state.landmark.get().wrapping_sub(block as usize) < size;
+    if is_landmark && sentinel::goes(state) {
+        let (f, ud) = state.memory.base();
+        // SAFETY: passed on as it came, to the host's allocator, for ours is no longer in force, and nothing is kept any more.
+        return unsafe {
+            sentinel::retire(state);
+            f(ud, block, size, 0)
+        };
+    }
     let last = (state.main.get() as usize).wrapping_sub(block as usize) < size;
     if last {
         state.main_is_gone();

@@ -52,6 +52,11 @@ const MANY_SLOTS: c_int = 4000;
 /// `luaE_shrinkCI` frees every second one of those that are not in use.
 const CALLS: c_int = 6;
 
+/// 5.1 and 5.2: bytes of new blocks that code may have which goes on in spite of a stop. It is on its way to the next delivery, and where hooks are off nothing is collected: a finalizer that
+/// catches each stop in a coroutine of its own made a million of them, and each delivery goes through all. What grows is not refused, for the stack must (see
+/// [`State::grow_no_more_if_closing_late`]). From 5.3 on each refusal would be a full collection; LuaJIT is not refused for what [`crate::memory`] says.
+const MOST_NEW: usize = 8 << 20;
+
 /// Most finalizers and hooks inside each other, one in each coroutine, that are known of at a time. The next delivery finds more.
 const MOST: usize = 8;
 
@@ -64,6 +69,8 @@ pub struct Hookless {
     waiting: Cell<bool>,
     /// [`provoke`] is at work.
     provoking: Cell<bool>,
+    /// Bytes of new blocks between an error of ours and the next hook, since this stop began.
+    made: Cell<usize>,
 }
 
 impl Hookless {
@@ -73,8 +80,9 @@ impl Hookless {
     }
 
     /// **Signal context.** The count last: who is interrupted in the middle of a look sees whole entries. Where there is no room, `co` takes the place of one that does
-    /// not run any more: those that a stop has ended in a hook of theirs, and there may be thousands, are not to keep out the finalizer that makes them.
-    fn note(&self, co: *mut lua_State, runs: impl Fn(*mut lua_State) -> bool) {
+    /// not run any more: those that a stop has ended in a hook of theirs, and there may be thousands, are not to keep out the finalizer that makes them. Else that of the
+    /// outermost, if `co` is farther in: an error ends the innermost first, and then there is room again. `depth`: the greater the farther in; none: it does not run.
+    fn note(&self, co: *mut lua_State, depth: impl Fn(*mut lua_State) -> Option<usize>) {
         let n = self.count.get();
         if self.knows(co) {
             return;
@@ -83,8 +91,13 @@ impl Hookless {
             self.known[n].set(co as usize);
             compiler_fence(Ordering::SeqCst);
             self.count.set(n + 1);
-        } else if let Some(place) = self.known.iter().find(|k| !runs(k.get() as *mut lua_State)) {
-            place.set(co as usize);
+        } else {
+            let depth_of = |k: &&Cell<usize>| depth(k.get() as *mut lua_State);
+            let outermost = self.known.iter().min_by_key(depth_of);
+            let gives_way = |k: &&Cell<usize>| depth_of(k).is_none() || depth_of(k) < depth(co);
+            if let Some(place) = outermost.filter(gives_way) {
+                place.set(co as usize);
+            }
         }
     }
 
@@ -110,9 +123,16 @@ pub unsafe fn switch_on(state: &State, co: *mut lua_State) {
         {
             allow.write_volatile(1);
             state.hookless.note(co, |known| {
-                // One that waits for another runs, too. While the set of coroutines is being changed, nobody can tell.
-                state.coroutines.is_busy()
-                    || is_alive(state, known) && state.layout.get().jump_of(known) != Some(0)
+                // While the set of coroutines is being changed, nobody can tell.
+                if state.coroutines.is_busy() {
+                    return Some(0);
+                }
+                // One that waits for another runs, too. Where it was called from is on this thread's stack, which grows downwards.
+                match state.layout.get().jump_of(known) {
+                    _ if !is_alive(state, known) => None,
+                    Some(0) => None,
+                    jump => Some(!jump.unwrap_or(usize::MAX)),
+                }
             });
         }
         if let Some(mask) = hookmask(state) {
@@ -228,10 +248,13 @@ pub unsafe extern "C" fn allocate(
     // SAFETY: as in `alloc::allocate`. First this, for the state may be gone afterwards.
     unsafe {
         let state = &*ud.cast::<State>();
-        // Giving back comes after the growing, also where that has ended in an error.
+        // Giving back comes after the growing, also where that has ended in an error. (`lua_close` of 5.1 gives nothing back then; but there a new block is first made for the message.)
         let shrinks = !block.is_null() && nsize < osize;
-        if shrinks || !state.hookless.provoking.get() {
-            state.hookless.provoking.set(false);
+        let ends = shrinks || cfg!(feature = "lua51") && block.is_null();
+        if ends || !state.hookless.provoking.get() {
+            if state.hookless.provoking.replace(false) {
+                state.memory.exempt(false); // the growing has ended in an error
+            }
             for co in state.hookless.each() {
                 if is_alive(state, co)
                     && let Some(allow) = allowhook(state, co)
@@ -242,6 +265,14 @@ pub unsafe extern "C" fn allocate(
             }
         }
         switch_on_in_finalizer(state);
+        let is_bounded = cfg!(any(feature = "lua51", feature = "lua52"));
+        if is_bounded && block.is_null() && !state.hookless.provoking.get() {
+            let made = state.hookless.made.get().saturating_add(nsize);
+            if made > MOST_NEW {
+                return ptr::null_mut();
+            }
+            state.hookless.made.set(made);
+        }
         alloc::allocate(ud, block, osize, nsize)
     }
 }
@@ -304,6 +335,7 @@ fn stop_waiting(state: &State) {
 pub fn forget(state: &State) {
     settle(state);
     state.hookless.count.set(0);
+    state.hookless.made.set(0);
 }
 
 /// Whether hooks are off in a coroutine: a hook or a finalizer runs. In doubt, yes.

@@ -43,6 +43,7 @@ pub unsafe fn throw_for(state: &State, l: *mut lua_State, dies: Option<*mut lua_
     // SAFETY: `l` runs the hook, so it is live and has LUA_MINSTACK free slots. Writing `errfunc`: the place was verified
     // when the state was attached; zero means "no handler", and whoever set a handler restores it on the way out.
     unsafe {
+        state.grow_no_more_if_closing_late();
         // From a count on, every instruction. Not without need: from 5.4 on it goes through all frames, 10 ms for 200,000. (The
         // trap of an outer frame that the signal has lost comes back with the next delivery.)
         if sys::lua_gethookmask(l) != sys::MASK_ALL {

@@ -1,16 +1,17 @@
 //! LuaJIT: a userdata that knows when its state is being closed.
 //!
-//! `lua_close` of LuaJIT frees its own allocator's arena only if that allocator is in force (`close_state` in `lj_state.c`), and with
-//! ours in front of it each closed state would leak one. So the host's allocator is put back by a finalizer that runs in
-//! `lua_close`: finalizers run newest first, so one that is made at the attach runs after all that the script has made, which are
-//! therefore still guarded. PUC Lua has no such condition, and its allocator is told of the main block instead ([`crate::alloc`]).
+//! `lua_close` of LuaJIT frees its own allocator's arena only if that allocator is in force by then (`close_state` in `lj_state.c`), and with
+//! ours in front of it each closed state would leak one. PUC Lua has no such condition, and its allocator is told of the main block ([`crate::alloc`]), which is freed last.
+//! Here that is too late.
+//!
+//! So there is a userdata whose finalizer, called by `lua_close`, says that the state is being closed. But it is not the last one: what finalizers of the script make in their turn is
+//! finalized afterwards, up to nine times over, and may be endless. So the host's allocator is put back when the **block** of the userdata is freed: that is in `lj_gc_freeall`, after all finalizers,
+//! and there is no other time for it, unless a finalizer removes it from the registry, and collects. Then one is running (`HOOK_GC`), and nothing is done: an arena is lost.
 //!
 //! A script with the `debug` library can reach the userdata. Under a limit it gains nothing by calling the finalizer (a state is closed
 //! by [`crate::Vm::close`] then), nor by removing it from the registry (it must still be there).
-//!
-//! What a finalizer of the script makes in its turn is finalized after the sentinel, out of reach of any hook; the last resort, a
-//! host that is told of a stop that goes unanswered, works until the end.
 
+use crate::hookless;
 use crate::registry;
 use crate::state::State;
 use crate::sys::{self, lua_Debug, lua_State};
@@ -97,6 +98,35 @@ unsafe extern "C-unwind" fn closing(l: *mut lua_State) -> c_int {
             // Another thread has run it until now, and the allocator has not been called on this one yet: its handler may be looking at the state, which is about to go.
             state.follow_to_this_thread();
         }
+        if state.allocator_is_ours() && hookless::hookmask(state).is_some() {
+            state.landmark.set(planted as usize);
+        } else {
+            // Nobody may tell us of its block, or whether a finalizer runs then.
+            retire(state);
+        }
+    }
+    0
+}
+
+/// The landmark's block is being freed: whether that is the sentinel's, by `lua_close`. If not, the main block's is waited for.
+pub fn goes(state: &State) -> bool {
+    if state.landmark.get() == state.main.get() as usize {
+        return false;
+    }
+    let goes = !hookless::in_finalizer(state);
+    if !goes {
+        state.landmark.set(state.main.get() as usize);
+    }
+    goes
+}
+
+/// The state goes on without us. It may be gone afterwards.
+///
+/// # Safety
+/// The state is live, on this thread, and is being closed: it runs no code, but for finalizers that nobody is to stop.
+pub unsafe fn retire(state: &State) {
+    // SAFETY: by the caller.
+    unsafe {
         // Somebody may have put an allocator of his own in front of ours, which goes on calling it.
         let nobody_calls = state.allocator_is_ours();
         state.unwrap_allocator();
@@ -105,7 +135,6 @@ unsafe extern "C-unwind" fn closing(l: *mut lua_State) -> c_int {
             State::free(state);
         }
     }
-    0
 }
 
 #[cfg(test)]

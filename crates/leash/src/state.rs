@@ -37,6 +37,8 @@ pub struct State {
     pub place: Place<Record>,
     /// The main state; null once it is gone.
     pub main: Cell<*mut lua_State>,
+    /// An address in the block that tells, when it is freed, that the state is going: the main state's; on LuaJIT, while it is being closed, the [sentinel](crate::sentinel)'s.
+    pub landmark: Cell<usize>,
     /// The registry table, which identifies the state when the allocator no longer does.
     pub registry: *const c_void,
     /// Saved hook of the main state.
@@ -173,6 +175,7 @@ impl State {
         State {
             place,
             main: Cell::new(main),
+            landmark: Cell::new(main as usize),
             registry,
             main_entry: Entry::default(),
             coroutines: Coroutines::new(),
@@ -298,6 +301,21 @@ impl State {
         alloc::is_ours(f) && ud.cast_const().cast() == ptr::from_ref(self)
     }
 
+    /// An error of ours is on its way. If the state is being closed, and is late, nobody gets any more memory on 5.1: its collector goes on in finalizers, and what one makes in the
+    /// time until it is stopped is finalized, too. Of some that made thousands there were ever more.
+    ///
+    /// Not on 5.2 and 5.3: each finalizer that fails there leaves its error on the stack, and `GCTM` relies on the next call to make that grow. A refusal is a write beyond its end.
+    pub fn grow_no_more_if_closing_late(&self) {
+        if cfg!(feature = "lua51") && self.closing.get() {
+            let mut late = false;
+            self.for_each_scope(|outermost| late = outermost.hit.get().is_some());
+            if late {
+                self.for_each_scope(|s| s.memory_until.set(0));
+                self.memory.set_limit(0);
+            }
+        }
+    }
+
     /// The block that holds the main state is being freed.
     pub fn main_is_gone(&self) {
         self.place.clear_pending();
@@ -311,6 +329,7 @@ impl State {
         // SAFETY: owner thread. The state is gone, or about to.
         unsafe { jit::unguard(self, false) };
         self.main.set(ptr::null_mut());
+        self.landmark.set(0);
         self.parked.set(ptr::null());
         self.forget_wards();
         self.coroutines.clear();

@@ -1,12 +1,79 @@
 //! What a fresh pair of eyes broke with finalizers and coroutines in coroutines, once each: every test here failed before its bug was mended.
 
-#![cfg(feature = "luajit")]
-
 mod common;
-use common::{Lua, timeout};
+use common::{Lua, SOON, timeout};
 use leash::Reason;
+use std::time::Instant;
+
+/// Makes garbage with a finalizer.
+const GC: &str = "local newproxy, setmetatable, getmetatable = newproxy, setmetatable, getmetatable
+    local function gc(f)
+        if newproxy then getmetatable(newproxy(true)).__gc = f else setmetatable({}, {__gc = f}) end
+    end ";
+
+/// Each of two dozen finalizers in coroutines collects the next one, and the last catches all errors. Of those in which hooks were off only eight were known, and it was not among them. (From 5.4 on nothing
+/// is collected in a finalizer, so there is one at a time.)
+#[test]
+fn a_finalizer_in_many_others_is_found() {
+    let code = format!(
+        "{GC} local depth = 0
+        local function fine() local co = coroutine.wrap(function() return 1 end) return co() end
+        local function f()
+            depth = depth + 1
+            if depth < 25 then coroutine.wrap(function() gc(f) collectgarbage() end)() end
+            while true do pcall(fine) end
+        end
+        gc(f)
+        while true do collectgarbage() end"
+    );
+    for _ in 0..5 {
+        let lua = Lua::new();
+        let began = Instant::now();
+        let stop = lua.run(&code, &timeout(50)).unwrap_err();
+        assert_eq!(stop.reason, Reason::Timeout);
+        assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+        lua.assert_healthy();
+    }
+}
+
+/// LuaJIT: when the state was closed, what a finalizer had made was finalized without anybody to stop it.
+#[test]
+fn finalizers_that_finalizers_make_when_the_state_is_closed() {
+    let code = format!(
+        "{GC} keep = {{}}
+        local function finalizer(n)
+            gc(function()
+                if n > 0 then finalizer(n - 1) end
+                if n == 0 or n == 3 then while true do end end
+            end)
+        end
+        collectgarbage() collectgarbage('stop')
+        for _ = 1, 10 do finalizer(5) end"
+    );
+    let lua = Lua::new();
+    lua.ok(&code);
+    let began = Instant::now();
+    let stop = lua.close(&timeout(50));
+    assert!(stop.is_some() || !cfg!(feature = "luajit"));
+    assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+}
+
+/// 5.1: the collector goes on in finalizers, so what one makes until it is stopped is finalized, too. There were ever more of them. (The stock interpreter does not end either.)
+#[cfg(feature = "lua51")]
+#[test]
+fn finalizers_that_make_ever_more_of_them() {
+    let lua = Lua::new();
+    lua.ok(&format!(
+        "{GC} local function f() for i = 1, 300 do gc(f) end collectgarbage('step', 100000) end
+        for _ = 1, 10 do gc(f) end"
+    ));
+    let began = Instant::now();
+    lua.close(&timeout(50));
+    assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+}
 
 /// Each `coroutine.wrap` put its place in front of the message of the stop: 4000 texts, of up to 100 KB, that nobody collected.
+#[cfg(feature = "luajit")]
 #[test]
 fn a_stop_passes_through_a_chain_of_coroutines_without_growing() {
     for limits in [timeout(100), timeout(100).instructions(1 << 40)] {
@@ -33,6 +100,7 @@ fn a_stop_passes_through_a_chain_of_coroutines_without_growing() {
 
 /// Each was asked for by itself, and waited for; and what it did meanwhile was a collection of all the others. Forty seconds. (LuaJIT does not limit how deep
 /// collections in finalizers are nested, with or without Leash: hence the stack.)
+#[cfg(feature = "luajit")]
 #[test]
 fn thousands_of_finalizers_that_collect() {
     let code = "local function gc(f) getmetatable(newproxy(true)).__gc = f end
@@ -43,7 +111,7 @@ fn thousands_of_finalizers_that_collect() {
         let lua = Lua::new();
         let stop = lua.run(code, &timeout(30)).unwrap_err();
         assert_eq!(stop.reason, Reason::Timeout);
-        let began = std::time::Instant::now();
+        let began = Instant::now();
         lua.close(&timeout(100));
         began.elapsed()
     };
