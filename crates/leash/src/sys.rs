@@ -359,7 +359,7 @@ pub const TYPE_TAG_OFFSET: usize = size_of::<usize>();
 pub const TYPE_TAG_MASK: u8 = 0x0f;
 
 /// `lua_getinfo` with what a traceback line needs. It allocates nothing: `S`, `l`, `n` (and `t` where tail calls are told so)
-/// fill fields of `ar`; `f` and `L`, which push, are not asked for. The name only if `named`: see [`names_are_safe`].
+/// fill fields of `ar`; `f` and `L`, which push, are not asked for. The name (LuaJIT: and the line) only if `named`: see [`names_are_safe`] and [`may_be_named`].
 ///
 /// # Safety
 /// `ar` was filled by `lua_getstack` on `l` and the frame is still active.
@@ -367,12 +367,14 @@ pub unsafe fn frame_info(l: *mut lua_State, ar: &mut lua_Debug, named: bool) -> 
     let what = match (named, cfg!(any(feature = "lua51", feature = "luajit"))) {
         (true, true) => c"Sln",
         (true, false) => c"Slnt",
+        (false, true) if cfg!(feature = "luajit") => c"S",
         (false, true) => c"Sl",
         (false, false) => c"Slt",
     };
     // SAFETY: by the caller.
     unsafe {
         (ar.name, ar.namewhat) = (c"".as_ptr(), c"".as_ptr());
+        ar.currentline = -1;
         lua_getinfo(l, what.as_ptr(), ar) != 0
     }
 }
@@ -382,6 +384,16 @@ pub unsafe fn frame_info(l: *mut lua_State, ar: &mut lua_Debug, named: bool) -> 
 /// (`getfuncname` in `ldebug.c`), and what is found instead may be followed anywhere.
 pub const fn names_are_safe(collecting: bool) -> bool {
     !(collecting && cfg!(feature = "lua52"))
+}
+
+/// Whether the names of functions of this coroutine may be asked for, and lines. Not on LuaJIT while a message handler runs: after a stack overflow the instruction at which the function
+/// below the handler was is not kept (`debug_framepc` in `lj_debug.c` takes it from the C frame), and what is there is followed anywhere.
+///
+/// # Safety
+/// `l` is live, on this thread.
+pub unsafe fn may_be_named(l: *mut lua_State) -> bool {
+    // SAFETY: by the caller; it reads a byte.
+    !cfg!(feature = "luajit") || unsafe { lua_status(l) } != LUA_ERRERR
 }
 
 /// Whether this frame was entered by a tail call, where the engine says so in the frame (5.1 shows a frame of its own).

@@ -123,7 +123,9 @@ fn stack(l: *mut lua_State, named: bool, out: &mut String) {
     let mut ar: lua_Debug = unsafe { std::mem::zeroed() };
     let depth = depth(l);
     let mut level = 0;
-    // SAFETY: `l` is a live state on this thread; `ar` is filled before it is read.
+    // SAFETY: `l` is a live state on this thread.
+    let named = named && unsafe { sys::may_be_named(l) };
+    // SAFETY: as above; `ar` is filled before it is read.
     while unsafe { sys::lua_getstack(l, level, &mut ar) } != 0 {
         if depth > DEEPEST && level == FIRST {
             let _ = write!(out, "\n\t...\t(and more than {DEEPEST} levels)");

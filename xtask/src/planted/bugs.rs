@@ -78,8 +78,8 @@ pub const BUGS: &[Bug] = &[
         name: "room",
         what: "coroutines in which hooks were off keep their places when they have ended",
         file: "crates/leash/src/hookless.rs",
-        find: "if let Some(place) = self.known.iter().find(|k| !runs(k.get() as *mut lua_State)) {",
-        replace: "if let Some(place) = self.known.iter().find(|k| !runs(k.get() as *mut lua_State) && MOST == 0) {",
+        find: "        let gives_way = |k: &&Cell<usize>| depth_of(k).is_none() || depth_of(k) < depth(co);",
+        replace: "        let gives_way = |k: &&Cell<usize>| depth_of(k) > Some(usize::MAX) && depth(co).is_none();",
         check: Check::Unit(Engine::Lua54, "those_that_do_not_run_make_room"),
     },
     Bug {
@@ -97,6 +97,26 @@ pub const BUGS: &[Bug] = &[
         find: "        if self.is_late_unseen(scope.l) {\n",
         replace: "        if self.is_late_unseen(scope.l) && scope.l.is_null() {\n",
         check: Check::Unit(Engine::Lua54, "deliveries_are_not_counted_anew"),
+    },
+    Bug {
+        name: "lookout",
+        what: "the timer thread, before it looks later, does not look once more",
+        file: "crates/leash/src/record/lookout.rs",
+        find: "        let until = look_at(until());\n        if until >= next {",
+        replace: "        let until = next;\n        if until >= next {",
+        check: Check::Unit(Engine::Lua54, "what_comes_during_the_look_is_seen"),
+    },
+    Bug {
+        name: "landmark",
+        what: "LuaJIT: Leash goes before what finalizers have made is finalized",
+        file: "crates/leash/src/sentinel.rs",
+        find: "        if state.allocator_is_ours() && hookless::hookmask(state).is_some() {",
+        replace: "        if state.closing.get() && hookless::hookmask(state).is_none() {",
+        check: Check::Engine(
+            Engine::Luajit,
+            "hostile_finalizers",
+            "finalizers_that_finalizers_make",
+        ),
     },
     Bug {
         name: "next-finalizer",
