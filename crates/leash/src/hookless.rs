@@ -127,9 +127,11 @@ pub unsafe fn switch_on(state: &State, co: *mut lua_State) {
                 if state.coroutines.is_busy() {
                     return Some(0);
                 }
+                if !is_alive(state, known) {
+                    return None;
+                }
                 // One that waits for another runs, too. Where it was called from is on this thread's stack, which grows downwards.
                 match state.layout.get().jump_of(known) {
-                    _ if !is_alive(state, known) => None,
                     Some(0) => None,
                     jump => Some(!jump.unwrap_or(usize::MAX)),
                 }

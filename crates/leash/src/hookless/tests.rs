@@ -45,6 +45,26 @@ fn those_that_do_not_run_make_room() {
     in_a_state(main);
 }
 
+/// Where they are may be no memory any more. (The fuzzer found, under AddressSanitizer, that they were read before it was asked whether they are alive.)
+#[test]
+fn those_that_are_gone_are_not_looked_at() {
+    unsafe extern "C-unwind" fn main(l: *mut lua_State) -> c_int {
+        let state = hook::state_of(l).unwrap();
+        for (n, known) in state.hookless.known.iter().enumerate() {
+            known.set(4096 * (n + 1)); // where nothing can be read
+        }
+        state.hookless.count.set(MOST);
+        // SAFETY: this runs in it.
+        unsafe {
+            allowhook(state, l).unwrap().write_volatile(0);
+            switch_on(state, l);
+        }
+        assert!(state.hookless.knows(l));
+        0
+    }
+    in_a_state(main);
+}
+
 /// A finalizer that begins with `debug.sethook()` had taken the hook away before it first allocated.
 #[test]
 fn a_hook_that_was_taken_away_comes_back() {
