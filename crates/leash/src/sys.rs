@@ -386,6 +386,15 @@ pub const fn names_are_safe(collecting: bool) -> bool {
     !(collecting && cfg!(feature = "lua52"))
 }
 
+/// 5.2: whether a finalizer runs, in any coroutine: then the collector does not (`GCTM` in `lgc.c`), unless somebody else has stopped it.
+///
+/// # Safety
+/// `l` is live, on this thread.
+pub unsafe fn may_be_in_finalizer(l: *mut lua_State) -> bool {
+    // SAFETY: by the caller; it reads a flag.
+    cfg!(feature = "lua52") && unsafe { gc(l, COLLECTOR_IS_RUNNING) == 0 }
+}
+
 /// Whether the names of functions of this coroutine may be asked for, and lines. Not on LuaJIT while a message handler runs: after a stack overflow the instruction at which the function
 /// below the handler was is not kept (`debug_framepc` in `lj_debug.c` takes it from the C frame), and what is there is followed anywhere.
 ///

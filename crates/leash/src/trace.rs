@@ -34,7 +34,13 @@ pub fn capture(state: &State, l: *mut lua_State, collecting: bool, out: &mut Str
     let chain = resumed_from(state, l);
     // SAFETY: `resumed_from` has found them alive.
     let is_off = |&co: &*mut lua_State| unsafe { hookless::are_off(state, co) };
-    let named = sys::names_are_safe(collecting || chain.iter().any(is_off));
+    // A finalizer in which hooks have been switched on, and that has made a call with limits since, is seen by nothing else.
+    // SAFETY: `l` is live, on this thread, by the caller.
+    let is_in_finalizer = || unsafe { sys::may_be_in_finalizer(l) };
+    let collecting = collecting
+        || chain.iter().any(is_off)
+        || !state.collector_stopped.get() && is_in_finalizer();
+    let named = sys::names_are_safe(collecting);
     out.push_str("stack traceback:");
     stack(l, named, out);
     for co in chain.iter().take(STACKS) {
@@ -49,7 +55,9 @@ pub fn capture(state: &State, l: *mut lua_State, collecting: bool, out: &mut Str
 /// Writes the stack of a coroutine that does not run. Owner thread.
 pub fn capture_one(co: *mut lua_State, out: &mut String) {
     out.push_str("stack traceback:");
-    stack(co, sys::names_are_safe(false), out);
+    // SAFETY: as above.
+    let collecting = unsafe { sys::may_be_in_finalizer(co) };
+    stack(co, sys::names_are_safe(collecting), out);
 }
 
 /// The coroutine that runs now, innermost of all: its frame is the lowest on the C stack. None if that cannot be told.
