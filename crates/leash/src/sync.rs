@@ -30,7 +30,8 @@ pub fn fences_others() -> bool {
     FENCES_OTHERS.load(Ordering::Relaxed)
 }
 
-/// Asks the kernel for [`fence_others`], unless that has been done. The first time it may take milliseconds, where there are several threads: so the timer thread does it.
+/// Asks the kernel for [`fence_others`], unless that has been done. The first time it may take milliseconds, where there are several threads: so the timer thread does it. Meanwhile the answer is no: whoever waited
+/// for it could wait for ever in the child of a fork.
 pub fn can_fence_others() -> bool {
     static ASKED: AtomicBool = AtomicBool::new(false);
     if !ASKED.swap(true, Ordering::Relaxed) {
