@@ -83,18 +83,6 @@ pub const BUGS: &[Bug] = &[
         check: Check::Unit(Engine::Lua54, "those_that_do_not_run_make_room"),
     },
     Bug {
-        name: "innermost",
-        what: "5.3: the outermost of many finalizers keep their places, and the innermost is not known of",
-        file: "crates/leash/src/hookless.rs",
-        find: "depth_of(k).is_none() || depth_of(k) < depth(co);",
-        replace: "depth_of(k).is_none();",
-        check: Check::Engine(
-            Engine::Lua53,
-            "hostile_finalizers",
-            "a_finalizer_in_many_others_is_found",
-        ),
-    },
-    Bug {
         name: "sentinel",
         what: "LuaJIT: the state goes on without us when the sentinel is finalized, before what finalizers have made",
         file: "crates/leash/src/sentinel.rs",
