@@ -1,6 +1,6 @@
 //! Tests of [`super::lookout`], which loom's tests include as it is.
 
-use super::lookout::{IDLE_LOOKS, IDLE_PAUSE, Lookout, NEVER};
+use super::lookout::{IDLE_LOOKS, IDLE_PAUSE, LATE_PAUSE, Lookout, NEVER};
 use crate::sync;
 use std::cell::Cell;
 use watchdog::Ticks;
@@ -59,17 +59,16 @@ fn what_comes_during_the_look_is_seen() {
             }
         });
         assert_eq!(next, ms(30));
-        assert!(!lookout.has_to_be_told(ms(30).as_nanos()));
+        assert!(!lookout.has_to_be_told(ms(29).as_nanos()));
     }
 }
 
-/// A late one does not keep the timer thread busy, and is no reason to wait with the next.
+/// A late one does not keep the timer thread busy; it looks again soon, also for what comes when that has answered.
 #[test]
-fn what_is_late_is_left_to_those_who_ask() {
+fn what_is_late_is_looked_at_again_soon() {
     let lookout = told(ms(10));
-    assert_eq!(
-        lookout.look(ms(20), || ms(10).as_nanos()),
-        ms(20).after(IDLE_PAUSE)
-    );
-    assert!(lookout.has_to_be_told(ms(30).as_nanos()));
+    let soon = lookout.look(ms(20), || ms(10).as_nanos());
+    assert_eq!(soon, ms(20).after(LATE_PAUSE));
+    assert_eq!(lookout.look(soon, || ms(30).as_nanos()), ms(30));
+    assert!(lookout.has_to_be_told(ms(29).as_nanos()));
 }

@@ -65,13 +65,13 @@ impl Record {
     /// What the timer thread does with this state at `now`; returns when to look again.
     fn due(&self, now: Ticks) -> Ticks {
         sync::can_fence_others();
-        // First: what is stored after it has been read is told, or read below.
-        let promised = self.lookout.look(now, || {
+        let next = self.look_at_all(now);
+        // Last, for the fence in it may take its time on a busy machine, and somebody may be late.
+        next.min(self.lookout.look(now, || {
             self.deadline
                 .load(Ordering::Relaxed)
                 .min(self.watching.until())
-        });
-        self.look_at_all(now).min(promised)
+        }))
     }
 
     fn look_at_all(&self, now: Ticks) -> Ticks {
