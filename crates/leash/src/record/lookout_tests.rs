@@ -59,7 +59,7 @@ fn what_comes_during_the_look_is_seen() {
             }
         });
         assert_eq!(next, ms(30));
-        assert!(!lookout.has_to_be_told(ms(29).as_nanos()));
+        assert!(!lookout.has_to_be_told(ms(30).as_nanos()));
     }
 }
 
