@@ -55,7 +55,7 @@ pub fn capture(state: &State, l: *mut lua_State, collecting: bool, out: &mut Str
 /// Writes the stack of a coroutine that does not run. Owner thread.
 pub fn capture_one(co: *mut lua_State, out: &mut String) {
     out.push_str("stack traceback:");
-    // SAFETY: as above.
+    // SAFETY: `co` is live, on this thread, by the caller.
     let collecting = unsafe { sys::may_be_in_finalizer(co) };
     stack(co, sys::names_are_safe(collecting), out);
 }
