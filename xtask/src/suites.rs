@@ -7,7 +7,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
@@ -174,7 +174,9 @@ fn run(
         )
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
+    let begun = Instant::now();
     let outcome = process::run(&mut command, PATIENCE)?;
+    let seconds = begun.elapsed().as_secs_f64();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     ensure!(
         outcome.code == 0,
@@ -195,7 +197,7 @@ fn run(
         shown = format!("{shown} {argument}");
     }
     let last = last.lines().last().unwrap_or("ended");
-    println!("{}: {shown}: {last}", interpreter.name);
+    println!("{}: {shown}: {last} ({seconds:.1} s)", interpreter.name);
     Ok(())
 }
 
