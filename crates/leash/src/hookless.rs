@@ -52,6 +52,10 @@ const MANY_SLOTS: c_int = 4000;
 /// `luaE_shrinkCI` frees every second one of those that are not in use.
 const CALLS: c_int = 6;
 
+/// 5.1: C calls inside each other, of the 200 that may be (`LUAI_MAXCCALLS`), from which on there may be too few left for one of ours.
+const MANY_CALLS: u16 = 150;
+const SPARE_CALLS: u16 = 50;
+
 /// 5.1 and 5.2: bytes of new blocks that code may have which goes on in spite of a stop. It is on its way to the next delivery, and where hooks are off nothing is collected: a finalizer that
 /// catches each stop in a coroutine of its own made a million of them, and each delivery goes through all. What grows is not refused, for the stack must (see
 /// [`State::grow_no_more_if_closing_late`]). From 5.3 on each refusal would be a full collection; LuaJIT is not refused for what [`crate::memory`] says.
@@ -195,6 +199,7 @@ unsafe fn provoke(state: &State, l: *mut lua_State) {
         if cfg!(feature = "lua51") {
             if state.hookless.knows(l) {
                 state.stop_collector();
+                make_calls_possible(state, l);
                 sys::lua_pushlightuserdata(l, key());
                 sys::lua_rawget(l, sys::LUA_REGISTRYINDEX);
                 if sys::lua_type(l, -1) == sys::LUA_TFUNCTION {
@@ -214,6 +219,23 @@ unsafe fn provoke(state: &State, l: *mut lua_State) {
         }
         state.memory.exempt(false);
         state.hookless.provoking.set(false);
+    }
+}
+
+/// 5.1: where C calls are as deep as they may be, the call of the function that recurses would be an error of its own (`luaD_call`), one that makes nothing grow. So they are made to
+/// look fewer until that error is caught: a protected call puts the number back to what it was when it was made (`luaD_pcall`), and a coroutine that it ends is not resumed again.
+///
+/// # Safety
+/// As [`before_an_error`].
+unsafe fn make_calls_possible(state: &State, l: *mut lua_State) {
+    if let Some(offset) = state.layout.get().ccalls {
+        // SAFETY: found inside a `lua_State`.
+        unsafe {
+            let calls = l.byte_add(offset).cast::<u16>();
+            if calls.read() > MANY_CALLS {
+                calls.write(calls.read() - SPARE_CALLS);
+            }
+        }
     }
 }
 

@@ -10,6 +10,7 @@
 //! | `allowhook` | whether hooks run | is 1 outside a hook, 0 inside | ending an endless finalizer or user hook | such code outlives its limit (`leash run` then ends the process) |
 //! | `hookmask` | LuaJIT's `allowhook`, of the whole state | [`crate::hookmask`] | the same | the same |
 //! | `oldpc` | 5.2 and 5.3: the last instruction whose line was looked at | comes next to the pointer to the function that runs, which `lua_getstack` tells | our hook is set without changing it ([`crate::hook::oldpc`]) | it is changed, and lines may be read from anywhere |
+//! | `ccalls` | 5.1: how many C calls are inside each other | grows by one in each protected call | a stop where they are as many as may be ([`crate::hookless`]) | a finalizer that fills them, and catches errors, outlives its limit |
 //! | `jump` | the innermost C frame that catches errors (`errorJmp`, LuaJIT `cframe`) | points into the C stack between two frames of ours | the order in which coroutines resumed each other, for tracebacks | only the running coroutine is shown |
 //!
 //! Rejected: struct definitions for each version. There are LuaJIT's two pointer sizes, distributions' patches and
@@ -34,6 +35,8 @@ pub struct Layout {
     pub oldpc: Option<usize>,
     /// LuaJIT: a byte behind the main state.
     pub hookmask: Option<usize>,
+    /// 5.1 only: an `unsigned short`.
+    pub ccalls: Option<usize>,
     /// 5.1 only: the pointer to the global state, by which a coroutine is recognised.
     pub global: Option<usize>,
 }
@@ -119,6 +122,9 @@ pub unsafe fn learn(state: &State, l: *mut lua_State) -> c_int {
             layout.allowhook = only(allowhook_candidates(&learner));
         }
         layout.jump = only(jump_candidates(&learner));
+        if cfg!(feature = "lua51") {
+            layout.ccalls = only(ccalls_candidates(&learner));
+        }
         if cfg!(any(feature = "lua52", feature = "lua53")) {
             layout.oldpc = only(oldpc_candidates(&learner));
         }
@@ -175,6 +181,22 @@ fn jump_candidates(s: &Learner) -> impl Iterator<Item = usize> {
                 .iter()
                 .zip(&s.frames)
                 .all(|(p, &frame)| (frame..s.floor).contains(&at(p)))
+    })
+}
+
+/// The first samples of each kind: `take_plain_samples` is called first by a protected call, then without one.
+fn ccalls_candidates(s: &Learner) -> impl Iterator<Item = usize> {
+    let taken = |samples: &[Sample]| samples.iter().filter(|p| !p.is_empty()).count();
+    let is_whole = taken(&s.plain) == 6 && taken(&s.with_handler) == 6;
+    let offsets = (0..s.size - 1).step_by(2).filter(move |_| is_whole);
+    offsets.filter(|&o| {
+        let at = |p: &Sample| u16::from_ne_bytes([p[o], p[o + 1]]);
+        let calls = at(&s.plain[5]);
+        let all = |samples: &[Sample], v: u16| samples.iter().all(|p| at(p) == v);
+        (1..200).contains(&calls)
+            && all(&s.with_handler[..6], calls)
+            && all(&s.plain[3..6], calls)
+            && all(&s.plain[..3], calls + 1)
     })
 }
 

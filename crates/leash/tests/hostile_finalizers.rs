@@ -72,6 +72,21 @@ fn finalizers_that_make_ever_more_of_them() {
     assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
 }
 
+/// 5.1: where C calls are as deep as they may be, what makes the stop be seen again behind the next `pcall` could not be called. No end came, in the collector and when the state was closed.
+#[test]
+fn a_finalizer_that_fills_the_c_calls_and_catches() {
+    let finalizer =
+        format!("{GC} gc(function() local function f() repeat pcall(f) until false end f() end)");
+    let lua = Lua::new();
+    let began = Instant::now();
+    let code = format!("{finalizer} while true do collectgarbage() end");
+    let stop = lua.run(&code, &timeout(50)).unwrap_err();
+    assert_eq!(stop.reason, Reason::Timeout);
+    lua.ok(&finalizer);
+    lua.close(&timeout(50));
+    assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+}
+
 /// Each `coroutine.wrap` put its place in front of the message of the stop: 4000 texts, of up to 100 KB, that nobody collected.
 #[cfg(feature = "luajit")]
 #[test]

@@ -83,6 +83,18 @@ pub const BUGS: &[Bug] = &[
         check: Check::Unit(Engine::Lua54, "those_that_do_not_run_make_room"),
     },
     Bug {
+        name: "ccalls",
+        what: "5.1: where C calls are as deep as they may be, nothing is called for the stop to be seen again",
+        file: "crates/leash/src/hookless.rs",
+        find: "            if calls.read() > MANY_CALLS {\n",
+        replace: "            if calls.read() > u16::MAX - MANY_CALLS {\n",
+        check: Check::Engine(
+            Engine::Lua51,
+            "hostile_finalizers",
+            "a_finalizer_that_fills_the_c_calls",
+        ),
+    },
+    Bug {
         name: "sentinel",
         what: "LuaJIT: the state goes on without us when the sentinel is finalized, before what finalizers have made",
         file: "crates/leash/src/sentinel.rs",
