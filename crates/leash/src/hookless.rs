@@ -14,7 +14,7 @@
 //! |---|---|---|
 //! | 5.2 | the stack, by `lua_checkstack` | `luaD_shrinkstack` |
 //! | 5.3 to 5.5 | also the list of `CallInfo`, by nested calls | `luaE_shrinkCI` in `luaD_shrinkstack` |
-//! | 5.1 | the array of `CallInfo` beyond its limit, by a recursion that ends in `stack overflow` (this is the error, then) | `restore_stack_limit` |
+//! | 5.1 | the array of `CallInfo` beyond its limit, which ends in `stack overflow` (this is the error, then): [`overflow`] | `restore_stack_limit` |
 //! | LuaJIT | nothing needs to: a `pcall` that was made with hooks off leaves the bit alone (`FRAME_PCALLH` in `err_unwind`, `lj_err.c`) | |
 //!
 //! **The next finalizer**, of thousands, begins with hooks off again. The same allocator is in force then, and meets it when it first allocates, on all engines; so only those
@@ -26,10 +26,12 @@
 //! Only stops do that: a handler that goes on would run inside the user's hook. And instruction limits, for nothing is counted there
 //! otherwise: where the count hook has been silent for some time, it is switched on too.
 
+pub mod deep;
+pub mod overflow;
+
 use crate::alloc;
 use crate::coroutines::SavedHook;
 use crate::hook;
-use crate::registry;
 use crate::state::State;
 use crate::sys::{self, lua_State};
 use std::cell::Cell;
@@ -51,10 +53,6 @@ const MANY_SLOTS: c_int = 4000;
 
 /// `luaE_shrinkCI` frees every second one of those that are not in use.
 const CALLS: c_int = 6;
-
-/// 5.1: C calls inside each other, of the 200 that may be (`LUAI_MAXCCALLS`), from which on there may be too few left for one of ours.
-const MANY_CALLS: u16 = 150;
-const SPARE_CALLS: u16 = 50;
 
 /// 5.1 and 5.2: bytes of new blocks that code may have which goes on in spite of a stop. It is on its way to the next delivery, and where hooks are off nothing is collected: a finalizer that
 /// catches each stop in a coroutine of its own made a million of them, and each delivery goes through all. What grows is not refused, for the stack must (see
@@ -198,14 +196,7 @@ unsafe fn provoke(state: &State, l: *mut lua_State) {
         state.memory.exempt(true);
         if cfg!(feature = "lua51") {
             if state.hookless.knows(l) {
-                state.stop_collector();
-                make_calls_possible(state, l);
-                sys::lua_pushlightuserdata(l, key());
-                sys::lua_rawget(l, sys::LUA_REGISTRYINDEX);
-                if sys::lua_type(l, -1) == sys::LUA_TFUNCTION {
-                    sys::lua_call(l, 0, 0); // raises
-                }
-                sys::lua_settop(l, -2);
+                overflow::raise(state, l);
             }
         } else {
             for co in state.hookless.each() {
@@ -219,23 +210,6 @@ unsafe fn provoke(state: &State, l: *mut lua_State) {
         }
         state.memory.exempt(false);
         state.hookless.provoking.set(false);
-    }
-}
-
-/// 5.1: where C calls are as deep as they may be, the call of the function that recurses would be an error of its own (`luaD_call`), one that makes nothing grow. So they are made to
-/// look fewer until that error is caught: a protected call puts the number back to what it was when it was made (`luaD_pcall`), and a coroutine that it ends is not resumed again.
-///
-/// # Safety
-/// As [`before_an_error`].
-unsafe fn make_calls_possible(state: &State, l: *mut lua_State) {
-    if let Some(offset) = state.layout.get().ccalls {
-        // SAFETY: found inside a `lua_State`.
-        unsafe {
-            let calls = l.byte_add(offset).cast::<u16>();
-            if calls.read() > MANY_CALLS {
-                calls.write(calls.read() - SPARE_CALLS);
-            }
-        }
     }
 }
 
@@ -427,44 +401,6 @@ pub fn hookmask(state: &State) -> Option<*mut u8> {
     // SAFETY: found behind the main state, in the same block.
     let place = |offset| unsafe { state.main.get().cast::<u8>().add(offset) };
     state.layout.get().hookmask.map(place)
-}
-
-static KEY: u8 = 0;
-
-fn key() -> *mut c_void {
-    (&raw const KEY).cast_mut().cast()
-}
-
-/// 5.1: keeps the function that recurses. **longjmp**: may raise for lack of memory.
-///
-/// # Safety
-/// `l` is live and has three free slots.
-pub unsafe fn plant(l: *mut lua_State) {
-    if cfg!(feature = "lua51") {
-        // SAFETY: by the caller. A chunk that does nothing but make a function.
-        unsafe {
-            sys::lua_pushlightuserdata(l, key());
-            let made = sys::luaL_loadstring(l, c"local function f() f() end return f".as_ptr())
-                == 0
-                && sys::lua_pcall(l, 0, 1, 0) == 0;
-            if made {
-                sys::lua_rawset(l, sys::LUA_REGISTRYINDEX);
-            } else {
-                sys::lua_settop(l, -3);
-            }
-        }
-    }
-}
-
-/// 5.1: forgets it.
-///
-/// # Safety
-/// As [`plant`].
-pub unsafe fn uproot(l: *mut lua_State) {
-    if cfg!(feature = "lua51") {
-        // SAFETY: by the caller. 5.1: a light userdata is a plain value.
-        unsafe { registry::forget(l, key()) };
-    }
 }
 
 #[cfg(all(test, not(feature = "luajit")))]

@@ -10,15 +10,16 @@
 //! | `allowhook` | whether hooks run | is 1 outside a hook, 0 inside | ending an endless finalizer or user hook | such code outlives its limit (`leash run` then ends the process) |
 //! | `hookmask` | LuaJIT's `allowhook`, of the whole state | [`crate::hookmask`] | the same | the same |
 //! | `oldpc` | 5.2 and 5.3: the last instruction whose line was looked at | comes next to the pointer to the function that runs, which `lua_getstack` tells | our hook is set without changing it ([`crate::hook::oldpc`]) | it is changed, and lines may be read from anywhere |
-//! | `ccalls` | 5.1: how many C calls are inside each other | grows by one in each protected call | a stop where they are as many as may be ([`crate::hookless`]) | a finalizer that fills them, and catches errors, outlives its limit |
+//! | `overflow` | 5.1: the number of C calls, and the array of all calls before it | [`overflow::candidates`] | a stop that is seen behind each `pcall` of a finalizer | one that catches errors in a loop outlives its limit |
 //! | `jump` | the innermost C frame that catches errors (`errorJmp`, LuaJIT `cframe`) | points into the C stack between two frames of ours | the order in which coroutines resumed each other, for tracebacks | only the running coroutine is shown |
 //!
 //! Rejected: struct definitions for each version. There are LuaJIT's two pointer sizes, distributions' patches and
 //! `LUAI_EXTRASPACE`; a wrong guess would write into somebody's memory.
 
+use crate::hookless::overflow;
+use crate::hookmask;
 use crate::state::State;
 use crate::sys::{self, lua_State};
-use crate::{hookless, hookmask};
 use std::ffi::{c_int, c_void};
 
 /// What was found: offsets in bytes from the `lua_State` pointer.
@@ -35,8 +36,8 @@ pub struct Layout {
     pub oldpc: Option<usize>,
     /// LuaJIT: a byte behind the main state.
     pub hookmask: Option<usize>,
-    /// 5.1 only: an `unsigned short`.
-    pub ccalls: Option<usize>,
+    /// 5.1 only.
+    pub overflow: Option<overflow::Place>,
     /// 5.1 only: the pointer to the global state, by which a coroutine is recognised.
     pub global: Option<usize>,
 }
@@ -54,7 +55,7 @@ impl Layout {
 }
 
 /// Bytes of one state at one moment.
-type Sample = Vec<u8>;
+pub type Sample = Vec<u8>;
 
 /// What the C functions below share; reached through a light userdata.
 struct Learner {
@@ -123,7 +124,7 @@ pub unsafe fn learn(state: &State, l: *mut lua_State) -> c_int {
         }
         layout.jump = only(jump_candidates(&learner));
         if cfg!(feature = "lua51") {
-            layout.ccalls = only(ccalls_candidates(&learner));
+            layout.overflow = only(overflow::candidates(&learner.plain, &learner.with_handler));
         }
         if cfg!(any(feature = "lua52", feature = "lua53")) {
             layout.oldpc = only(oldpc_candidates(&learner));
@@ -133,7 +134,7 @@ pub unsafe fn learn(state: &State, l: *mut lua_State) -> c_int {
     status
 }
 
-fn only(mut candidates: impl Iterator<Item = usize>) -> Option<usize> {
+fn only<T>(mut candidates: impl Iterator<Item = T>) -> Option<T> {
     let first = candidates.next()?;
     candidates.next().is_none().then_some(first)
 }
@@ -181,22 +182,6 @@ fn jump_candidates(s: &Learner) -> impl Iterator<Item = usize> {
                 .iter()
                 .zip(&s.frames)
                 .all(|(p, &frame)| (frame..s.floor).contains(&at(p)))
-    })
-}
-
-/// The first samples of each kind: `take_plain_samples` is called first by a protected call, then without one.
-fn ccalls_candidates(s: &Learner) -> impl Iterator<Item = usize> {
-    let taken = |samples: &[Sample]| samples.iter().filter(|p| !p.is_empty()).count();
-    let is_whole = taken(&s.plain) == 6 && taken(&s.with_handler) == 6;
-    let offsets = (0..s.size - 1).step_by(2).filter(move |_| is_whole);
-    offsets.filter(|&o| {
-        let at = |p: &Sample| u16::from_ne_bytes([p[o], p[o + 1]]);
-        let calls = at(&s.plain[5]);
-        let all = |samples: &[Sample], v: u16| samples.iter().all(|p| at(p) == v);
-        (1..200).contains(&calls)
-            && all(&s.with_handler[..6], calls)
-            && all(&s.plain[3..6], calls)
-            && all(&s.plain[..3], calls + 1)
     })
 }
 
@@ -261,7 +246,7 @@ unsafe extern "C-unwind" fn prepare(l: *mut lua_State) -> c_int {
             layout.hookmask =
                 crate::hook::state_of(l).and_then(|state| hookmask::find(l, state.main.get()));
         }
-        hookless::plant(l);
+        overflow::plant(l);
     }
     0
 }

@@ -230,7 +230,7 @@ impl Drop for Vm {
             // SAFETY: by the contract of `attach`: the state is live, on this thread, and no call is open.
             unsafe {
                 sentinel::uproot(state, main);
-                hookless::uproot(main);
+                hookless::overflow::uproot(main);
                 #[cfg(feature = "luajit")]
                 {
                     crate::recorder::settle(state, main);
@@ -336,6 +336,7 @@ pub(crate) unsafe fn attach_state(l: *mut lua_State) -> Result<Vm, AttachError> 
     };
     record.state.store(vm.state.as_ptr(), Ordering::Release);
     crate::pcalls::learn();
+    hookless::deep::learn();
     // SAFETY: by the caller; the state's record lies still in its box.
     let status = unsafe {
         vm.state().wrap_allocator();

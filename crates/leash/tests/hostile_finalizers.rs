@@ -87,6 +87,29 @@ fn a_finalizer_that_fills_the_c_calls_and_catches() {
     assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
 }
 
+/// 5.1: in the handler of a stack overflow a protected call gives nothing back, so nothing told when it was over; what it was called by went on for ever.
+#[test]
+fn a_finalizer_that_catches_beyond_the_stack() {
+    let code = format!(
+        "{GC}
+        local function spin() while true do end end
+        local function catch() while true do pcall(spin) end end
+        local function catch_in_callback() while true do pcall(string.gsub, 'x', 'x', catch) end end
+        local function overflow() return 1 + overflow() end
+        gc(function()
+            for _ = 1, 3 do pcall(overflow) end
+            while true do xpcall(overflow, catch_in_callback) end
+        end)
+        while true do collectgarbage() end"
+    );
+    let lua = Lua::new();
+    let began = Instant::now();
+    let stop = lua.run(&code, &timeout(50)).unwrap_err();
+    assert_eq!(stop.reason, Reason::Timeout);
+    lua.close(&timeout(50));
+    assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+}
+
 /// Each `coroutine.wrap` put its place in front of the message of the stop: 4000 texts, of up to 100 KB, that nobody collected.
 #[cfg(feature = "luajit")]
 #[test]
