@@ -19,7 +19,7 @@ use crate::request::CHECK;
 use crate::scope::Scope;
 use crate::state::State;
 use crate::sys::{self, lua_State};
-use crate::{Reason, hook, hookless, sentinel};
+use crate::{Reason, hook, hookless, leftover, sentinel};
 use std::ffi::c_void;
 use std::ptr;
 
@@ -213,6 +213,10 @@ unsafe extern "C" fn resize(
     if osize == state.coroutine_size.get() && state.knows_coroutines() {
         forget(state, block, osize);
     }
+    if nsize < osize && state.leftover.is_any() {
+        // SAFETY: on the state's thread.
+        unsafe { leftover::clear(state, block) };
+    }
     // SAFETY: passed on as it came.
     let new = unsafe { state.memory.change(block, osize, nsize) };
     if !new.is_null() {
@@ -237,6 +241,9 @@ fn forget(state: &State, block: *mut c_void, size: usize) {
 /// Whether the state may grow by `growth` bytes, to resize `block`.
 #[cold]
 fn admit(state: &State, block: *const c_void, growth: usize) -> bool {
+    if leftover::is_stack(state, block) {
+        return true;
+    }
     state.refresh(); // the limit may be that of a call that is no more, or is asleep
     let mut limit = usize::MAX;
     state.for_each_scope(|s| limit = limit.min(s.memory_until.get()));

@@ -29,6 +29,7 @@ mod hookless;
 mod hookmask;
 mod jit;
 mod layout;
+mod leftover;
 #[cfg(feature = "luajit")]
 mod library;
 mod limits;

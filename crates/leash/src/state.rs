@@ -13,6 +13,7 @@ use crate::home::Stack;
 use crate::hookless::Hookless;
 use crate::jit::{self, Jit};
 use crate::layout::Layout;
+use crate::leftover::Leftover;
 use crate::memory::Memory;
 use crate::record::Record;
 use crate::said::Said;
@@ -150,6 +151,8 @@ pub struct State {
     pub makes_doom: Cell<bool>,
     /// [`crate::Vm::close`] is at work.
     pub closing: Cell<bool>,
+    /// What finalizers leave then.
+    pub leftover: Leftover,
     /// What to call when a watch is due.
     pub on_watch: Cell<Option<WatchFn>>,
     /// What to call when a coroutine is interrupted.
@@ -232,6 +235,7 @@ impl State {
             has_sentinel: Cell::new(false),
             makes_doom: Cell::new(false),
             closing: Cell::new(false),
+            leftover: Leftover::new(),
             on_watch: Cell::new(None),
             on_interrupt: Cell::new(None),
             on_break: Cell::new(None),
@@ -304,7 +308,7 @@ impl State {
     /// An error of ours is on its way. If the state is being closed, and is late, nobody gets any more memory on 5.1: its collector goes on in finalizers, and what one makes in the
     /// time until it is stopped is finalized, too. Of some that made thousands there were ever more.
     ///
-    /// Not on 5.2 and 5.3: each finalizer that fails there leaves its error on the stack, and `GCTM` relies on the next call to make that grow. A refusal is a write beyond its end.
+    /// Only there: from 5.2 on what is made while the state is closed is finalized only if a finalizer collects, and then the limit ends that one.
     pub fn grow_no_more_if_closing_late(&self) {
         if cfg!(feature = "lua51") && self.closing.get() {
             let mut late = false;

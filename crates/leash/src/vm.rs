@@ -203,6 +203,8 @@ impl Vm {
         // SAFETY: no scope is open.
         let scope = unsafe { Scope::new(limits, main, state.memory.used.get()) };
         state.closing.set(true);
+        // SAFETY: by the caller.
+        unsafe { state.leftover.closing(state) };
         if Scope::must_be_interpreted(limits, state) {
             // SAFETY: by the caller. It is not in a finalizer.
             unsafe { state.interpret_meanwhile(main) };

@@ -157,3 +157,29 @@ fn thousands_of_finalizers_that_collect() {
     let took = thread.spawn(run).unwrap().join().unwrap();
     assert!(took.as_secs() < 30, "{took:?}");
 }
+
+/// 5.2 and 5.3: each finalizer that fails while the state is closed leaves its error on the stack, and Lua counts on the next call to make room. When that was refused, Lua wrote
+/// beyond the end.
+#[cfg(any(feature = "lua52", feature = "lua53"))]
+#[test]
+fn finalizers_that_run_out_of_memory_when_the_state_is_closed() {
+    let lua = Lua::new();
+    lua.ok(&format!(
+        "{GC} collectgarbage('stop')
+        local t = {{}}
+        for _ = 1, 3000 do gc(function() for i = 1, 2^40 do t[#t + 1] = {{}} end end) end"
+    ));
+    let stop = lua.close(&timeout(2000).memory(1 << 20));
+    assert_eq!(stop.map(|s| s.reason), Some(Reason::Memory));
+}
+
+/// The same: there were more errors than a stack may have slots. (The stock interpreters crash.)
+#[cfg(any(feature = "lua52", feature = "lua53"))]
+#[test]
+fn more_finalizers_fail_than_a_stack_has_slots() {
+    let lua = Lua::new();
+    lua.ok("collectgarbage('stop')
+        local mt = { __gc = error }
+        for _ = 1, 1.1e6 do setmetatable({}, mt) end");
+    assert!(lua.close(&timeout(60_000)).is_none());
+}

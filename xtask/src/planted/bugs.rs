@@ -83,6 +83,14 @@ pub const BUGS: &[Bug] = &[
         check: Check::Unit(Engine::Lua54, "those_that_do_not_run_make_room"),
     },
     Bug {
+        name: "leftover",
+        what: "5.2 and 5.3: what finalizers leave on the stack of a state that is closed stays there",
+        file: "crates/leash/src/leftover.rs",
+        find: "                sys::lua_settop(main, top);\n",
+        replace: "                let _ = (main, top);\n",
+        check: Check::Engine(Engine::Lua53, "hostile_finalizers", "more_finalizers_fail"),
+    },
+    Bug {
         name: "deep",
         what: "5.1: a stop does not go past the protected calls from which nothing is given back",
         file: "crates/leash/src/hookless/deep.rs",
