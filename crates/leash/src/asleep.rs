@@ -327,6 +327,10 @@ impl State {
         if open && !self.main.get().is_null() {
             self.publish();
         }
+        // What is parked is not published, but may have been: the signal handler looks whether it runs.
+        if self.scope_state.get() == co {
+            self.scope_state.set(self.newest_caller());
+        }
     }
 
     /// The coroutine of the newest open call; the main state if there is none.

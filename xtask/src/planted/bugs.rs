@@ -83,6 +83,14 @@ pub const BUGS: &[Bug] = &[
         check: Check::Unit(Engine::Lua54, "those_that_do_not_run_make_room"),
     },
     Bug {
+        name: "put-aside",
+        what: "LuaJIT: the coroutine of a call that has been put aside is looked at when it is gone",
+        file: "crates/leash/src/asleep.rs",
+        find: "        if self.scope_state.get() == co {\n",
+        replace: "        if self.scope_state.get() == co && co.is_null() {\n",
+        check: Check::Unit(Engine::Luajit, "the_coroutine_of_a_call_that_is_put_aside"),
+    },
+    Bug {
         name: "leftover",
         what: "5.2 and 5.3: what finalizers leave on the stack of a state that is closed stays there",
         file: "crates/leash/src/leftover.rs",

@@ -232,6 +232,27 @@ fn calls_go_when_their_coroutines_are_closed() {
     assert_eq!(host.open(), 0);
 }
 
+/// LuaJIT: the signal handler looks at the coroutine of the newest call that has been published. (AddressSanitizer found that it was read when it had gone.)
+#[test]
+fn the_coroutine_of_a_call_that_is_put_aside_is_not_looked_at_when_it_is_gone() {
+    if !sys::YIELDS_ACROSS_CALLS {
+        return;
+    }
+    let host = Host::new();
+    host.run(
+        "co = coroutine.create(function() call(100000, coroutine.yield) end)
+        coroutine.resume(co)",
+    );
+    let state = host.state();
+    let gone = state.scope_state.get();
+    assert_ne!(gone, host.0);
+    state.refresh(); // puts it aside
+    assert_eq!(host.open(), 1);
+    host.run("co = nil collectgarbage() collectgarbage()");
+    assert_eq!(host.open(), 0);
+    assert_ne!(state.scope_state.get(), gone);
+}
+
 #[test]
 fn a_state_is_closed_with_suspended_calls() {
     if !sys::YIELDS_ACROSS_CALLS {
