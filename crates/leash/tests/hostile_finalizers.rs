@@ -88,6 +88,7 @@ fn a_finalizer_that_fills_the_c_calls_and_catches() {
 }
 
 /// 5.1: in the handler of a stack overflow a protected call gives nothing back, so nothing told when it was over; what it was called by went on for ever.
+#[cfg(feature = "lua51")]
 #[test]
 fn a_finalizer_that_catches_beyond_the_stack() {
     let code = format!(
@@ -102,12 +103,15 @@ fn a_finalizer_that_catches_beyond_the_stack() {
         end)
         while true do collectgarbage() end"
     );
-    let lua = Lua::new();
-    let began = Instant::now();
-    let stop = lua.run(&code, &timeout(50)).unwrap_err();
-    assert_eq!(stop.reason, Reason::Timeout);
-    lua.close(&timeout(50));
-    assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+    // A delivery may come, by chance, where it is seen all the same.
+    for _ in 0..10 {
+        let lua = Lua::new();
+        let began = Instant::now();
+        let stop = lua.run(&code, &timeout(50)).unwrap_err();
+        assert_eq!(stop.reason, Reason::Timeout);
+        lua.close(&timeout(50));
+        assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+    }
 }
 
 /// Each `coroutine.wrap` put its place in front of the message of the stop: 4000 texts, of up to 100 KB, that nobody collected.
