@@ -311,14 +311,6 @@ pub const BUGS: &[Bug] = &[
         check: Check::Engine(Engine::Lua54, "hostile", "a_tower_of"),
     },
     Bug {
-        name: "bit",
-        what: "LuaJIT: the bit 0x80 is not taken away",
-        file: "crates/leash/src/jit.rs",
-        find: "unsafe { mask.write_volatile(was & !PROFILE) };",
-        replace: "unsafe { mask.write_volatile(was) };",
-        check: Check::Engine(Engine::Luajit, "jit", "the_bit_is_gone"),
-    },
-    Bug {
         name: "sweep",
         what: "LuaJIT: nobody looks for a bit 0x80 that comes back",
         file: "crates/leash/src/jit.rs",
