@@ -155,9 +155,11 @@ mod tests {
             let record = state_of(l).unwrap().place.get();
             let first = record.home.load(Ordering::Relaxed);
             assert_ne!(first, 0);
-            // The allocator would do it, too: so the host has put its own back.
-            let (f, ud) = state_of(l).unwrap().memory.base();
-            sys::lua_setallocf(l, f, ud);
+            if cfg!(feature = "luajit") {
+                // The allocator would do it, too (and elsewhere it is what does): so the host has put its own back.
+                let (f, ud) = state_of(l).unwrap().memory.base();
+                sys::lua_setallocf(l, f, ud);
+            }
             let address = l as usize;
             let closing = thread::spawn(move || sys::lua_close(address as *mut sys::lua_State));
             closing.join().unwrap();
