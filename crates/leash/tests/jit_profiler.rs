@@ -29,7 +29,8 @@ fn alone(test: &str) -> bool {
         .unwrap();
     assert!(
         run.status.success(),
-        "{}",
+        "{}: {}",
+        run.status,
         String::from_utf8_lossy(&run.stderr)
     );
     false
