@@ -117,7 +117,8 @@ function ways.watch(leash, script, text)
   local start, ended, fine, err
   local function check()
     assert(not fine, "it has ended by itself")
-    local overflow = _VERSION == "Lua 5.1" and not jit and type(err) == "string" and err:find("stack overflow$") -- with or without its place
+    local late = ended - start >= LIMIT
+    local overflow = not jit and _VERSION == "Lua 5.1" and late and type(err) == "string" and err:find("stack overflow$") -- with or without its place
     local passes = overflow or jit and text:find("xpcall", 1, true) and err == "not enough memory" or (PASSES_FOR_STOP[_VERSION] or {})[err]
     if not passes then is_stop(leash, err) end
     return ended - start

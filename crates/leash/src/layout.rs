@@ -54,6 +54,9 @@ impl Layout {
     }
 }
 
+/// No `lua_State` that we know is larger, in bytes.
+pub const LARGEST_STATE: usize = 512;
+
 /// Bytes of one state at one moment.
 pub type Sample = Vec<u8>;
 
@@ -100,9 +103,9 @@ pub unsafe fn learn(state: &State, l: *mut lua_State) -> c_int {
         callers: Vec::with_capacity(8),
     };
     learner.floor = (&raw const learner) as usize;
-    if learner.size > 512 {
+    if learner.size > LARGEST_STATE {
         state.layout.set(layout);
-        return 0; // no lua_State that we know is that large: believe nothing
+        return 0; // believe nothing
     }
     let saved = crate::coroutines::SavedHook {
         // SAFETY: by the caller.
@@ -139,7 +142,7 @@ fn only<T>(mut candidates: impl Iterator<Item = T>) -> Option<T> {
     candidates.next().is_none().then_some(first)
 }
 
-fn word(sample: &[u8], offset: usize) -> usize {
+pub fn word(sample: &[u8], offset: usize) -> usize {
     let bytes = sample[offset..offset + size_of::<usize>()].try_into();
     usize::from_ne_bytes(bytes.expect("eight bytes"))
 }

@@ -9,6 +9,7 @@
 //!
 //! (5.1 ends the whole round of finalizers with the first error, and begins anew; from 5.4 on the error is made a warning. Both take it away.)
 
+use crate::layout::LARGEST_STATE;
 use crate::state::State;
 use crate::sys::{self, lua_Debug};
 use std::ffi::{c_int, c_void};
@@ -55,7 +56,11 @@ pub fn is_stack(state: &State, block: *const c_void) -> bool {
         return false;
     }
     // The stack is the only block of those that grow to whose beginning a `lua_State` has a pointer: the others are the newest object of its list, its upvalues, and calls, which keep their size.
-    let words = (state.coroutine_size.get() - state.coroutine_offset.get()) / size_of::<usize>();
+    let size = state.coroutine_size.get() - state.coroutine_offset.get();
+    if size > LARGEST_STATE {
+        return false; // it is not known
+    }
+    let words = size / size_of::<usize>();
     let main = state.main.get().cast::<usize>();
     // SAFETY: inside the main state, which is as large as a coroutine.
     (0..words).any(|i| unsafe { main.add(i).read() } == block as usize)

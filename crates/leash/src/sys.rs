@@ -243,6 +243,12 @@ pub unsafe fn frame(l: *mut lua_State, level: c_int) -> *mut c_void {
     }
 }
 
+/// 5.1: where `ar` holds the number of the call that it is about, 1 for the outermost (`i_ci`, the last field of `lua_Debug`).
+pub fn call_number(ar: &mut lua_Debug) -> *mut c_int {
+    let end = std::ptr::from_mut(ar).wrapping_add(1);
+    end.cast::<c_int>().wrapping_sub(1)
+}
+
 /// `lua_pcallk` with a continuation that does nothing, the address of which is returned. (Where there is none: `lua_pcall`, and 0.)
 ///
 /// # Safety

@@ -19,7 +19,7 @@ use std::sync::OnceLock;
 /// belong to the script.)
 pub const MOST_CALLS: i32 = 20000;
 
-/// Deeper in the C stack no frame of the same stack is.
+/// No two frames of one C stack are farther apart, in bytes.
 const LARGEST_STACK: usize = 1 << 30;
 
 /// C functions, by address.
@@ -84,13 +84,13 @@ pub unsafe fn pass(state: &State, l: *mut lua_State) {
 
 /// How many protected calls are at places from which nothing is given back. None: something is there that nobody knows.
 unsafe fn count(known: &Known, l: *mut lua_State) -> Option<usize> {
-    // SAFETY: by `pass`. `lua_Debug` is plain data, of which zero is a value. Its last field is the number of the call, `i_ci`, and any from 1 to that of the call that runs may be asked for.
+    // SAFETY: by `pass`. `lua_Debug` is plain data, of which zero is a value. Any call may be asked for from the first to the one that runs.
     unsafe {
         let mut ar: lua_Debug = std::mem::zeroed();
         if sys::lua_getstack(l, 0, &mut ar) == 0 {
             return None;
         }
-        let number = (&raw mut ar).add(1).cast::<c_int>().sub(1);
+        let number = sys::call_number(&mut ar);
         let (top, mut found) = (number.read(), 0);
         for i in MOST_CALLS - 1..=top {
             number.write(i);

@@ -15,7 +15,7 @@
 //! are believed only if what is there fits together in all samples: `ci` moves by one entry with each call, from `base_ci` to it and to `end_ci` are whole entries, and as many as the size says.
 
 use super::deep;
-use crate::layout::Sample;
+use crate::layout::{Sample, word};
 use crate::registry;
 use crate::state::State;
 use crate::sys::{self, lua_State};
@@ -75,11 +75,6 @@ fn is_array(p: &Sample, o: usize, entry: usize) -> bool {
 
 fn short(p: &Sample, o: usize) -> u16 {
     u16::from_ne_bytes([p[o], p[o + 1]])
-}
-
-fn word(p: &Sample, o: usize) -> usize {
-    let bytes = p[o..o + WORD].try_into();
-    usize::from_ne_bytes(bytes.expect("as long"))
 }
 
 /// Raises the error, if the place is known. **longjmp**; asks for no memory but the array's and the message's.
