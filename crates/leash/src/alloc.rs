@@ -16,10 +16,9 @@
 
 use crate::memory::Answer;
 use crate::request::CHECK;
-use crate::scope::Scope;
 use crate::state::State;
 use crate::sys::{self, lua_State};
-use crate::{Reason, hook, hookless, leftover, sentinel};
+use crate::{hook, hookless, leftover, sentinel, trace};
 use std::ffi::c_void;
 use std::ptr;
 
@@ -259,14 +258,15 @@ fn admit(state: &State, block: *const c_void, growth: usize) -> bool {
             state.ask_self(CHECK);
             true
         }
-        Answer::Refused => false,
+        Answer::Refused => {
+            if sys::MAY_ASK_ONCE_FOR_STACK && trace::is_stack_of_active(state, block) {
+                state.memory.refused_stack(growth);
+                state.ask_self(CHECK);
+            }
+            false
+        }
         Answer::RanOut | Answer::GrantedBeyond => {
-            let wanted = state.memory.used.get().saturating_add(growth);
-            state.for_each_scope(|s: &Scope| {
-                if wanted > s.memory_until.get() {
-                    s.hit(Reason::Memory);
-                }
-            });
+            state.memory_ran_out(state.memory.used.get().saturating_add(growth));
             hook::trace_from_allocator(state, block);
             state.ask_self(CHECK);
             answer == Answer::GrantedBeyond

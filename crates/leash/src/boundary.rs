@@ -369,12 +369,25 @@ impl State {
                 || r.sigint.load(Ordering::Relaxed)
                 || self.dozing.get()
                 || self.memory.wants_collection()
+                || self.memory.may_have_run_out()
                 || self.is_stopping())
+    }
+
+    /// Memory has run out for the calls that may not use so many bytes.
+    pub fn memory_ran_out(&self, wanted: usize) {
+        self.for_each_scope(|s| {
+            if wanted > s.memory_until.get() {
+                s.hit(Reason::Memory);
+            }
+        });
     }
 
     /// What has to end now, if anything: the outermost scope that is due.
     pub fn verdict(&self) -> Option<Reason> {
         self.refresh();
+        if let Some(wanted) = self.memory.ran_out_unseen() {
+            self.memory_ran_out(wanted);
+        }
         let flags = self.record().request.flags();
         if flags & (INTERRUPT | KILL) != 0 {
             let reason = if flags & INTERRUPT != 0 {

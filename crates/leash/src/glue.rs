@@ -110,6 +110,11 @@ impl Glue {
         self.functions.get()[0] != 0
     }
 
+    /// The address of the function that calls `pcall`; 0: there is none.
+    pub fn boundary(&self) -> usize {
+        self.functions.get()[0]
+    }
+
     /// A call begins or ends.
     pub fn is_getting_on(&self) {
         self.passed.set(0);

@@ -8,6 +8,9 @@
 //! final and stops the call. 5.1 and LuaJIT do not collect there, so the first is. A call may be refused, collect, and go on
 //! many times: so the last refusal is remembered, and forgotten when the same request is granted.
 //!
+//! **Stacks** are the exception: from 5.4 on Lua does not collect when it is refused memory for one, and asks once (`gcstopem` in `luaD_reallocstack`; not all releases do so). So the next hook looks whether
+//! the refusal was the last word ([`Memory::ran_out_unseen`]): the collection, and the second request, come before any hook.
+//!
 //! **Collecting before that**: 5.1 and LuaJIT never collect when they are refused, and the string buffers of 5.3 and later do not either. So when three quarters of
 //! what is left have been used, the hook is set, and collects at the next instruction; then again at three quarters of what is left by then. What one
 //! request takes beyond that is refused, whatever garbage there is.
@@ -54,6 +57,8 @@ pub struct Memory {
     refusals: Cell<u32>,
     /// The last one's size, and bytes in use then.
     last_refusal: Cell<Option<(usize, usize)>>,
+    /// The last refusal was for a stack, for which this many bytes would have been in use.
+    stack_refused: Cell<Option<usize>>,
     /// The limit has been reached for good.
     over: Cell<bool>,
     /// Bytes granted beyond the limit in this call.
@@ -106,6 +111,7 @@ impl Memory {
             exempt: Cell::new(false),
             refusals: Cell::new(0),
             last_refusal: Cell::new(None),
+            stack_refused: Cell::new(None),
             over: Cell::new(false),
             beyond: Cell::new(0),
             soft: Cell::new(usize::MAX),
@@ -237,6 +243,7 @@ impl Memory {
         self.refusals.set(0);
         self.over.set(false);
         self.beyond.set(0);
+        self.stack_refused.set(None);
         if self.last_refusal.take().is_some() {
             self.set_gate();
         }
@@ -255,6 +262,23 @@ impl Memory {
         self.falling.set(None);
         self.exempt.set(false);
         self.set_gate();
+    }
+
+    /// What was just refused was for a stack.
+    pub fn refused_stack(&self, growth: usize) {
+        self.stack_refused
+            .set(Some(self.used.get().saturating_add(growth)));
+    }
+
+    /// Whether [`ran_out_unseen`](Self::ran_out_unseen) may tell anything.
+    pub fn may_have_run_out(&self) -> bool {
+        self.stack_refused.get().is_some()
+    }
+
+    /// In a hook: how many bytes would be in use, had a stack not been refused. None: that has been granted since then, or is known.
+    pub fn ran_out_unseen(&self) -> Option<usize> {
+        let wanted = self.stack_refused.take()?;
+        (self.last_refusal.get().is_some() && !self.over.replace(true)).then_some(wanted)
     }
 
     /// Whether growth has been refused in this call.

@@ -1,6 +1,6 @@
-//! From 5.2 on: a stop goes past all the protected calls of a coroutine at once.
+//! From 5.2 on, and on LuaJIT: a stop goes past all the protected calls of a coroutine at once.
 //!
-//! A stop is an error that is raised again at each next instruction, so each `pcall` on its way catches it once. In the main state that costs nothing, for
+//! A stop is an error that is raised again at each next instruction, so each `pcall` on its way catches it once. (LuaJIT: [`frames`]. The rest is of 5.2 to 5.5.) In the main state that costs nothing, for
 //! protected calls nest 200 deep there at most (`LUAI_MAXCCALLS`). But in a coroutine, where they may be yielded across, an error that has been caught gives the C
 //! stack back (`precover` and `unroll` in `ldo.c`), and the next `pcall` goes on from there: `local function f() repeat pcall(f) until false end` in a coroutine
 //! is 200,000 protected calls deep after a second. Each of them that catches something looks at all frames below (`luaD_shrinkstack`): a call with a limit of a third of a
@@ -14,6 +14,8 @@
 //!
 //! **Where things are** in a `CallInfo` is found at run time, as in [`crate::layout`], once for the process, in a state of its own. What is not found beyond doubt is not used: then stops
 //! take their time.
+
+mod frames;
 
 use crate::scope::Scope;
 use crate::state::State;
@@ -39,12 +41,25 @@ struct Places {
 /// None: they were not found.
 static PLACES: OnceLock<Option<Places>> = OnceLock::new();
 
-/// Lets no `pcall` and no `xpcall` of the script catch the error that is about to be raised in `l`.
+/// Lets no `pcall` and no `xpcall` of the script catch the error that is about to be raised in `l`. LuaJIT: false if a message handler may be called for it (elsewhere [`crate::raise`] takes
+/// that away).
 ///
 /// # Safety
 /// `l` runs on this thread, in our hook or a C function of ours, and the error that follows ends everything in it up to the innermost call with limits, or the
 /// whole coroutine.
-pub unsafe fn pass(state: &State, l: *mut lua_State) {
+pub unsafe fn pass(state: &State, l: *mut lua_State) -> bool {
+    if cfg!(feature = "luajit") {
+        // SAFETY: by the caller.
+        return unsafe { frames::pass(state, l) };
+    }
+    // SAFETY: by the caller.
+    unsafe { pass_calls(state, l) };
+    true
+}
+
+/// # Safety
+/// As [`pass`].
+unsafe fn pass_calls(state: &State, l: *mut lua_State) {
     let Some(Some(places)) = PLACES.get() else {
         return;
     };
@@ -86,6 +101,9 @@ unsafe fn word(at: *const u8) -> usize {
 
 /// Finds the places, unless that has been done.
 pub fn learn() {
+    if cfg!(feature = "luajit") {
+        return frames::learn();
+    }
     if sys::CALL_INFO == 0 || PLACES.get().is_some() {
         return;
     }

@@ -53,12 +53,12 @@ pub unsafe fn throw_for(state: &State, l: *mut lua_State, dies: Option<*mut lua_
         if let Some(offset) = errfunc {
             l.byte_add(offset).cast::<isize>().write_volatile(0);
         }
-        let pushed = dies.is_some_and(|co| state.push_doom(l, co)); // while hooks are still off
+        let unseen = pcalls::pass(state, l);
+        let pushed = dies.is_some_and(|co| state.push_doom(l, co, unseen)); // while hooks are still off
         if state.hookless.is_any() || hookless::in_finalizer(state) {
             state.record().again_soon();
         }
         hookless::before_an_error(state, l);
-        pcalls::pass(state, l);
         if pushed {
             sys::lua_error(l);
         }

@@ -85,6 +85,9 @@ pub unsafe fn collects_when_refused(l: *mut lua_State) -> bool {
     }
 }
 
+/// Late releases of 5.4, and 5.5, neither collect nor ask again when they are refused memory for a stack: see [`crate::memory`].
+pub const MAY_ASK_ONCE_FOR_STACK: bool = cfg!(any(feature = "lua54", feature = "lua55"));
+
 /// Every event that we can have: whatever the state does next, it meets the hook.
 pub const MASK_ALL: c_int = LUA_MASKCALL | LUA_MASKRET | LUA_MASKCOUNT;
 

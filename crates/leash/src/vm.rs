@@ -195,9 +195,11 @@ impl Vm {
         if main.is_null() {
             return None;
         }
+        // SAFETY: live, on this thread. What is done before the limits are in force is not to run finalizers. `lua_close` stops the profiler where a sample that is just being taken follows a
+        // null pointer.
         #[cfg(feature = "luajit")]
-        // SAFETY: live, on this thread. `lua_close` stops the profiler where a sample that is just being taken follows a null pointer.
         unsafe {
+            state.stop_collector();
             jit::take_back(state, main);
         }
         // SAFETY: no scope is open.
@@ -209,6 +211,7 @@ impl Vm {
             // SAFETY: by the caller. It is not in a finalizer.
             unsafe { state.interpret_meanwhile(main) };
         }
+        state.start_collector();
         state.enter(&scope);
         // SAFETY: by the caller. The allocator sees the main block go (on LuaJIT, the sentinel tells).
         unsafe { sys::lua_close(main) };
@@ -229,8 +232,9 @@ impl Drop for Vm {
             return;
         }
         if !main.is_null() {
-            // SAFETY: by the contract of `attach`: the state is live, on this thread, and no call is open.
+            // SAFETY: by the contract of `attach`: the state is live, on this thread, and no call is open. No finalizer is to run, for nothing would stop it.
             unsafe {
+                state.stop_collector();
                 sentinel::uproot(state, main);
                 hookless::overflow::uproot(main);
                 #[cfg(feature = "luajit")]
@@ -243,6 +247,7 @@ impl Drop for Vm {
                 jit::unguard(state, true);
                 state.stays_interpreted.set(false);
                 state.compile_again();
+                state.start_collector();
             }
             state.main_is_gone();
             if sys::STRINGS_KEEP_ALLOCATOR {

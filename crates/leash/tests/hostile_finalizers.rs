@@ -72,6 +72,23 @@ fn finalizers_that_make_ever_more_of_them() {
     assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
 }
 
+/// Each of six thousand finalizers is a tower of protected calls, which grows until a delivery finds it. On LuaJIT each of those calls was unwound by itself, for a minute in all.
+#[test]
+fn thousands_of_finalizers_that_nest_protected_calls() {
+    let lua = Lua::new();
+    let began = Instant::now();
+    let code = format!(
+        "{GC} local function f() repeat pcall(f) until false end
+        for _ = 1, 6000 do gc(f) end
+        while true do collectgarbage() end"
+    );
+    let stop = lua.run(&code, &timeout(100)).unwrap_err();
+    assert_eq!(stop.reason, Reason::Timeout);
+    assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+    lua.close(&timeout(100));
+    assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+}
+
 /// 5.1: where C calls are as deep as they may be, what makes the stop be seen again behind the next `pcall` could not be called. No end came, in the collector and when the state was closed.
 #[test]
 fn a_finalizer_that_fills_the_c_calls_and_catches() {

@@ -96,6 +96,34 @@ fn collecting_for_nothing_is_soon_given_up() {
     lua.assert_healthy();
 }
 
+/// From 5.4 on Lua does not collect when it is refused memory for a stack, and asks once (`gcstopem` in `luaD_reallocstack`): a script that caught the error had not been stopped, and
+/// went on for ever where it needed no more memory. (Found by the stress: a finalizer in which memory ran out, on 5.5.)
+#[test]
+fn memory_for_a_stack_that_is_refused_once() {
+    for cause in [
+        "table.unpack({}, 1, 7000)",
+        "local function twice(...) return select('#', ..., ...) end twice(table.unpack({}, 1, 2500))",
+    ] {
+        for place in [
+            "pcall(f)",
+            "coroutine.wrap(function() pcall(f) end)()",
+            "setmetatable({}, {__gc = f}) if newproxy then getmetatable(newproxy(true)).__gc = f end collectgarbage()",
+        ] {
+            let lua = Lua::new();
+            let code = format!(
+                "table.unpack = table.unpack or unpack
+                local function f() {cause} end
+                {place}
+                while true do end"
+            );
+            let limits = Limits::new().memory(32 << 10).timeout(ms(1000));
+            let stop = stopped(lua.run(&code, &limits));
+            assert_eq!(stop.reason, Reason::Memory, "{cause}, {place}");
+            lua.assert_healthy();
+        }
+    }
+}
+
 #[test]
 fn memory_cannot_be_caught() {
     for code in [

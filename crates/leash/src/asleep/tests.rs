@@ -286,7 +286,12 @@ fn a_call_that_is_due_while_it_is_suspended_is_asked_for_only_now_and_then() {
     );
     let state = host.state();
     assert!(state.dozing.get());
-    assert_eq!(state.record().request.flags(), 0);
+    // One of those times may be just now.
+    let asked = (0..20).take_while(|_| {
+        host.run("local start = os.clock() while os.clock() < start + 0.001 do end");
+        state.record().request.flags() != 0
+    });
+    assert!(asked.count() < 20);
     assert_eq!(
         state
             .record()
@@ -310,7 +315,7 @@ unsafe extern "C-unwind" fn on_warn(l: *mut lua_State, w: *const Warning, _: *mu
     WARNED.with_borrow_mut(|w| w.push((l as usize, mark)));
 }
 
-unsafe extern "C-unwind" fn push(_: *mut lua_State, _: *mut lua_State) -> bool {
+unsafe extern "C-unwind" fn push(_: *mut lua_State, _: *mut lua_State, _: bool) -> bool {
     false
 }
 

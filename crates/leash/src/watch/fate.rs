@@ -198,18 +198,18 @@ impl State {
         }
     }
 
-    /// The module's object for the error that ends `co`, pushed; false: there is none.
+    /// The module's object for the error that ends `co`, pushed; false: there is none. `unseen`: no message handler is called for it.
     ///
     /// # Safety
     /// `l` runs this hook.
-    pub unsafe fn push_doom(&self, l: *mut lua_State, co: *mut lua_State) -> bool {
+    pub unsafe fn push_doom(&self, l: *mut lua_State, co: *mut lua_State, unseen: bool) -> bool {
         match self.wards.push.get() {
             // SAFETY: by the caller. The object is made by Lua, so the collector is to do nothing now. Nor is the hook: a handler that
             // finds us still at it may have switched hooks on, even here.
             Some(push) => unsafe {
                 self.stop_collector();
                 self.makes_doom.set(true);
-                let pushed = push(l, co);
+                let pushed = push(l, co, unseen);
                 self.makes_doom.set(false);
                 pushed
             },

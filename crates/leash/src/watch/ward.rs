@@ -104,5 +104,5 @@ pub enum Extension {
 pub type WarnFn = unsafe extern "C-unwind" fn(*mut lua_State, *const Warning, *mut Extension);
 
 /// Called in the hook that is about to raise an error in the first coroutine, to end the second: pushes the object that is to be raised, or
-/// nothing, and says which. It raises nothing, and calls nothing of the script.
-pub type PushFn = unsafe extern "C-unwind" fn(*mut lua_State, *mut lua_State) -> bool;
+/// nothing, and says which. True: no message handler of the script's will be called for it. It raises nothing, and calls nothing of the script.
+pub type PushFn = unsafe extern "C-unwind" fn(*mut lua_State, *mut lua_State, bool) -> bool;

@@ -7,8 +7,8 @@
 //! It is made on a coroutine of our own, whose stacks are empty: what runs may be at the end of its own ("C stack overflow"), and then cannot call what makes it. (Not on LuaJIT,
 //! which does not count C calls, and which takes the coroutine of the last call from C for the one that runs.)
 //!
-//! LuaJIT: a message handler (`xpcall`) would be called for it, in the hook, and the engine cannot take that away there. So where one is
-//! waiting, the error is that of the engine, `not enough memory`, until the handler's call is over.
+//! LuaJIT: a message handler (`xpcall`) might be called for it, in the hook, where C code is between what runs and the coroutine's first function: the engine cannot take it away there. So where one may be
+//! waiting then, the error is that of the engine, `not enough memory`.
 
 use crate::stop;
 use leash::sys::{self, lua_State};
@@ -143,17 +143,17 @@ unsafe fn push_object(
     }
 }
 
-/// For [`Guest::on_ward`]: the object, in the hook.
+/// For [`Guest::on_ward`]: the object, in the hook. `unseen`: no message handler is called for it.
 ///
 /// # Safety
 /// `l` runs a hook, to end `co`.
-pub unsafe extern "C-unwind" fn push(l: *mut lua_State, co: *mut lua_State) -> bool {
+pub unsafe extern "C-unwind" fn push(l: *mut lua_State, co: *mut lua_State, unseen: bool) -> bool {
     // SAFETY: by the caller.
     unsafe {
         let Some(guest) = Guest::of(l) else {
             return false;
         };
-        if cfg!(feature = "luajit") && (co == guest.main() || may_have_handler(l)) {
+        if cfg!(feature = "luajit") && (co == guest.main() || !unseen && may_have_handler(l)) {
             return false;
         }
         let top = sys::lua_gettop(l);
