@@ -103,8 +103,7 @@ function ways.call(leash, script)
 end
 
 -- What the stock function may return instead of a stop. 5.1: out of a finalizer or hook nothing but a stack overflow of ours reaches far enough. 5.2 and 5.3
--- put this in the place of any error of a finalizer. LuaJIT: inside `xpcall` the error is a memory error, for which no handler is called; after a stack overflow in a handler
--- it can go past all protected calls of the coroutine. (`leash.resume` returns the stop.)
+-- put this in the place of any error of a finalizer. (`leash.resume` returns the stop.)
 local IN_FINALIZER = { ["error in __gc metamethod (no message)"] = true }
 local PASSES_FOR_STOP = {
   ["Lua 5.2"] = IN_FINALIZER,
@@ -119,7 +118,7 @@ function ways.watch(leash, script, text)
     assert(not fine, "it has ended by itself")
     local late = ended - start >= LIMIT
     local overflow = not jit and _VERSION == "Lua 5.1" and late and type(err) == "string" and err:find("stack overflow$") -- with or without its place
-    local passes = overflow or jit and text:find("xpcall", 1, true) and err == "not enough memory" or (PASSES_FOR_STOP[_VERSION] or {})[err]
+    local passes = overflow or (PASSES_FOR_STOP[_VERSION] or {})[err]
     if not passes then is_stop(leash, err) end
     return ended - start
   end

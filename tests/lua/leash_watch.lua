@@ -315,6 +315,18 @@ clean_test("a message handler that does not end", function()
   end
 end)
 
+-- LuaJIT: the stock functions returned a memory error, out of a message handler or where calls are more than 200 deep.
+each_way("deep in calls, and inside xpcall", function(resume)
+  local function deep(levels)
+    if levels > 0 then return 1 + deep(levels - 1) end
+    while true do xpcall(spin, catch) end
+  end
+  for _, levels in ipairs { 0, 300 } do
+    local fine, err = resume(leash.watch(leash.create(deep), SHORT), levels)
+    stopped("timeout", fine, err)
+  end
+end)
+
 -- Beyond the last a C function is not called any more: "C stack overflow". LuaJIT has no such limit.
 if not jit then each_way("where C calls are as deep as they may be", function(resume)
   local function deep(levels)

@@ -41,25 +41,16 @@ struct Places {
 /// None: they were not found.
 static PLACES: OnceLock<Option<Places>> = OnceLock::new();
 
-/// Lets no `pcall` and no `xpcall` of the script catch the error that is about to be raised in `l`. LuaJIT: false if a message handler may be called for it (elsewhere [`crate::raise`] takes
-/// that away).
+/// Lets no `pcall` and no `xpcall` of the script catch the error that is about to be raised in `l`. LuaJIT: but for the outermost, if `keeps_one`.
 ///
 /// # Safety
 /// `l` runs on this thread, in our hook or a C function of ours, and the error that follows ends everything in it up to the innermost call with limits, or the
 /// whole coroutine.
-pub unsafe fn pass(state: &State, l: *mut lua_State) -> bool {
+pub unsafe fn pass(state: &State, l: *mut lua_State, keeps_one: bool) {
     if cfg!(feature = "luajit") {
         // SAFETY: by the caller.
-        return unsafe { frames::pass(state, l) };
+        return unsafe { frames::pass(state, l, keeps_one) };
     }
-    // SAFETY: by the caller.
-    unsafe { pass_calls(state, l) };
-    true
-}
-
-/// # Safety
-/// As [`pass`].
-unsafe fn pass_calls(state: &State, l: *mut lua_State) {
     let Some(Some(places)) = PLACES.get() else {
         return;
     };
@@ -77,6 +68,15 @@ unsafe fn pass_calls(state: &State, l: *mut lua_State) {
             ci = word(ci.add(places.previous)) as *mut u8;
         }
     }
+}
+
+/// Whether no message handler of the script's will be called for an error that is raised in `l`, after [`pass`]. (But on LuaJIT, [`crate::raise`] takes it away.)
+///
+/// # Safety
+/// As [`pass`].
+pub unsafe fn will_be_unseen(state: &State, l: *mut lua_State) -> bool {
+    // SAFETY: by the caller.
+    !cfg!(feature = "luajit") || unsafe { frames::will_be_unseen(state, l) }
 }
 
 /// Whether this is the function that has made one of these calls.

@@ -53,8 +53,10 @@ pub unsafe fn throw_for(state: &State, l: *mut lua_State, dies: Option<*mut lua_
         if let Some(offset) = errfunc {
             l.byte_add(offset).cast::<isize>().write_volatile(0);
         }
-        let unseen = pcalls::pass(state, l);
+        let unseen = pcalls::will_be_unseen(state, l);
         let pushed = dies.is_some_and(|co| state.push_doom(l, co, unseen)); // while hooks are still off
+        // Where the outermost call has caught it the stack is short, and the module's error may be made.
+        pcalls::pass(state, l, dies.is_some() && !pushed);
         if state.hookless.is_any() || hookless::in_finalizer(state) {
             state.record().again_soon();
         }

@@ -111,13 +111,13 @@ impl Frame {
         }
     }
 
-    /// Whether it is that of an FFI callback (`LJ_CONT_FFI_CALLBACK`): C code has called it.
+    /// Whether this continuation is that of an FFI callback (`LJ_CONT_FFI_CALLBACK`): C code has called it.
     ///
     /// # Safety
-    /// As [`link`](Self::link).
+    /// As [`link`](Self::link); it is a [`Kind::Continuation`].
     unsafe fn is_callback(self) -> bool {
-        // SAFETY: by the caller. What is to be done is the address of code, but for two small numbers.
-        unsafe { self.kind() == Kind::Continuation && (1..0x1000).contains(&self.0.sub(2).read()) }
+        // SAFETY: by the caller. What is to be done afterwards is the address of code, but for two small numbers.
+        unsafe { (1..0x1000).contains(&self.0.sub(2).read()) }
     }
 }
 
@@ -173,55 +173,103 @@ unsafe fn position(l: *mut lua_State, level: c_int) -> Option<usize> {
     }
 }
 
-/// Lets no `pcall` and no `xpcall` catch the error that is about to be raised in `l`: see the module's header. False if a message handler may be called for it.
+/// Lets no `pcall` and no `xpcall` catch the error that is about to be raised in `l`: see the module's header. But for the outermost, if `keeps_one`.
 ///
 /// # Safety
 /// As [`super::pass`].
-pub unsafe fn pass(state: &State, l: *mut lua_State) -> bool {
-    let Some(Some(places)) = PLACES.get() else {
-        return false;
-    };
-    // SAFETY: by the caller; the word was found inside a `lua_State`.
-    unsafe {
-        let cframe = |at| l.byte_add(at).cast::<usize>().read();
-        let resumed = state
-            .layout
-            .get()
-            .jump
-            .is_some_and(|at| cframe(at) & RESUME != 0);
-        pass_up_to(l, *places, state.glue.boundary(), resumed)
+pub unsafe fn pass(state: &State, l: *mut lua_State, keeps_one: bool) {
+    if let Some(Some(places)) = PLACES.get() {
+        // SAFETY: by the caller.
+        unsafe { pass_up_to(l, *places, state.glue.boundary(), keeps_one) };
     }
 }
 
-/// The same, up to what the function with the address `boundary` protects, if that is not 0. `resumed`: the innermost C frame is a resume.
+/// Whether no message handler will be called for an error that is raised in `l`, after [`pass`].
 ///
 /// # Safety
 /// As [`super::pass`].
-unsafe fn pass_up_to(l: *mut lua_State, places: Places, boundary: usize, resumed: bool) -> bool {
+pub unsafe fn will_be_unseen(state: &State, l: *mut lua_State) -> bool {
+    let (Some(Some(places)), Some(cframe)) = (PLACES.get(), state.layout.get().jump) else {
+        return false;
+    };
+    // SAFETY: by the caller; the word was found inside a `lua_State`. Nothing is done to the frames.
+    unsafe {
+        let resumed = l.byte_add(cframe).cast::<usize>().read() & RESUME != 0;
+        match for_each_protected(l, *places, state.glue.boundary(), |_| {}) {
+            End::Boundary => true, // a `pcall`
+            End::Bottom => resumed,
+            End::Unknown => false,
+        }
+    }
+}
+
+/// What [`pass`] does, up to what the function with the address `boundary` protects, if that is not 0.
+///
+/// # Safety
+/// As [`super::pass`].
+unsafe fn pass_up_to(l: *mut lua_State, places: Places, boundary: usize, keeps_one: bool) {
+    let mut outermost = None;
+    // SAFETY: by the caller: nothing runs in these frames any more, and whoever walks over them finds the same callers.
+    unsafe {
+        for_each_protected(l, places, boundary, |frame| {
+            let link = frame.link();
+            frame.0.write(link & !KIND | VARARG);
+            outermost = Some((frame, link));
+        });
+        if let Some((frame, link)) = outermost.filter(|_| keeps_one) {
+            frame.0.write(link);
+        }
+    }
+}
+
+/// Where a walk has ended.
+#[derive(PartialEq, Eq)]
+enum End {
+    /// At what a boundary has called.
+    Boundary,
+    /// At a coroutine's first function, or one that C code has called where nothing else runs.
+    Bottom,
+    /// At C code, or at once.
+    Unknown,
+}
+
+/// Calls `f` for each frame by which Lua code has called a function in protected mode, from the innermost on.
+///
+/// # Safety
+/// As [`super::pass`].
+unsafe fn for_each_protected(
+    l: *mut lua_State,
+    places: Places,
+    boundary: usize,
+    mut f: impl FnMut(Frame),
+) -> End {
     // SAFETY: by the caller: from the function that runs now, each frame leads to that which has called it. They stay while `l` runs this.
     unsafe {
         let Some(stack) = Stack::of(l, places) else {
-            return false;
+            return End::Unknown;
         };
         let mut at = Some(stack.top);
         while let Some(frame) = at {
             at = stack.previous(frame);
-            if frame.kind() == Kind::C || frame.is_callback() {
-                return resumed && at.is_none(); // that asks no handler
-            }
-            if frame.kind() == Kind::Protected {
-                let Some(pcall) = at.filter(|pcall| pcall.kind() != Kind::C) else {
-                    return false;
-                };
-                let caller = stack.previous(pcall);
-                if boundary != 0 && caller.is_some_and(|caller| caller.function() == boundary) {
-                    return true; // a `pcall`
+            match frame.kind() {
+                Kind::C if at.is_none() => return End::Bottom,
+                Kind::C => return End::Unknown,
+                Kind::Continuation if frame.is_callback() => return End::Unknown,
+                Kind::Protected => {
+                    let Some(pcall) = at.filter(|pcall| pcall.kind() != Kind::C) else {
+                        return End::Unknown;
+                    };
+                    let caller = stack.previous(pcall);
+                    if boundary != 0 && caller.is_some_and(|caller| caller.function() == boundary) {
+                        return End::Boundary;
+                    }
+                    f(frame);
                 }
-                frame.0.write(frame.link() & !KIND | VARARG);
+                _ => {}
             }
         }
     }
-    false
+    End::Unknown
 }
 
 /// Finds the places, unless that has been done.

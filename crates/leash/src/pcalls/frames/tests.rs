@@ -3,19 +3,25 @@
 use super::*;
 use std::ffi::CString;
 
-/// A state of our own with the standard functions, in which `stop()` raises the string "stopped" past what it may, and says in `unseen` whether no handler is called.
+/// A state of our own with the standard functions, in which `stop()` raises the string "stopped" past what it may, and says in `reaches` where the way ends.
 struct Host(*mut lua_State);
 
-/// `stop(boundary)`. **longjmp**: raises.
+/// `stop(boundary, keeps_one)`. **longjmp**: raises.
 unsafe extern "C-unwind" fn stop(l: *mut lua_State) -> c_int {
     // SAFETY: a C function called by Lua.
     unsafe {
         let boundary = sys::lua_topointer(l, 1) as usize;
         let places = PLACES.get().unwrap().unwrap();
-        let resumed = sys::lua_pushthread(l) == 0;
+        let keeps_one = sys::lua_toboolean(l, 2) != 0;
         sys::lua_pushstring(l, c"stopped".as_ptr());
-        sys::lua_pushboolean(l, pass_up_to(l, places, boundary, resumed).into());
-        sys::lua_setglobal(l, c"unseen".as_ptr());
+        let end = match for_each_protected(l, places, boundary, |_| {}) {
+            End::Boundary => c"boundary",
+            End::Bottom => c"bottom",
+            End::Unknown => c"unknown",
+        };
+        sys::lua_pushstring(l, end.as_ptr());
+        sys::lua_setglobal(l, c"reaches".as_ptr());
+        pass_up_to(l, places, boundary, keeps_one);
         sys::lua_error(l)
     }
 }
@@ -98,8 +104,8 @@ fn an_error_goes_past_protected_calls() {
             f(3000)"
         );
         assert_eq!(host.run(&code), Err("stopped".into()), "{way}");
-        let after = "return caught .. handled .. tostring(unseen)";
-        assert_eq!(host.run(after), Ok("00false".into()), "{way}"); // C code called it, in the main state
+        let after = "return caught .. handled .. reaches";
+        assert_eq!(host.run(after), Ok("00bottom".into()), "{way}");
         let fine = "local n = 0
             for _ = 1, 1000 do n = n + (pcall(error) and 1 or 2) end
             collectgarbage()
@@ -122,8 +128,8 @@ fn a_coroutine_dies_of_it() {
         end)
         local ok, e = coroutine.resume(co)
         collectgarbage()
-        return tostring(ok) .. e .. kept() .. coroutine.status(co) .. tostring(unseen)";
-    assert_eq!(host.run(code), Ok("falsestoppedkeptdeadtrue".into()));
+        return tostring(ok) .. e .. kept() .. coroutine.status(co) .. reaches";
+    assert_eq!(host.run(code), Ok("falsestoppedkeptdeadbottom".into()));
 }
 
 #[test]
@@ -133,8 +139,22 @@ fn a_boundary_keeps_its_own() {
         local function f() pcall(function() xpcall(stop, print, boundary) end) passed = true end
         local n = boundary(f)
         local m = boundary(function() return (boundary(f)) end)
-        return n .. m .. tostring(passed) .. tostring(unseen)";
-    assert_eq!(host.run(code), Ok("22niltrue".into()));
+        return n .. m .. tostring(passed) .. reaches";
+    assert_eq!(host.run(code), Ok("22nilboundary".into()));
+}
+
+#[test]
+fn the_outermost_may_catch_it() {
+    let host = Host::new();
+    let code = "local caught = {}
+        local function f(n)
+            if n == 0 then stop(nil, true) end
+            pcall(f, n - 1)
+            caught[#caught + 1] = n
+        end
+        f(100)
+        return table.concat(caught, ' ')";
+    assert_eq!(host.run(code), Ok("100".into()));
 }
 
 /// C code that calls `pcall`, and C code that is called in one: neither is left without a word.
@@ -144,8 +164,8 @@ fn what_c_code_calls_is_left_alone() {
     let code = "local a = pcall(c_call, function() pcall(stop) end)
         c_call(pcall, stop)
         local b = pcall(c_call, pcall, stop)
-        return tostring(a) .. tostring(b) .. tostring(unseen)";
-    assert_eq!(host.run(code), Ok("falsetruefalse".into()));
+        return tostring(a) .. tostring(b) .. reaches";
+    assert_eq!(host.run(code), Ok("falsetrueunknown".into()));
 }
 
 /// An FFI callback is called by C code, too, which relies on its frame.
