@@ -9,7 +9,7 @@
 //! many times: so the last refusal is remembered, and forgotten when the same request is granted.
 //!
 //! **Stacks** are the exception: from 5.4 on Lua does not collect when it is refused memory for one, and asks once (`gcstopem` in `luaD_reallocstack`; not all releases do so). So the next hook looks whether
-//! the refusal was the last word ([`Memory::ran_out_unseen`]): the collection, and the second request, come before any hook.
+//! the refusal was the last word ([`Memory::ran_out_unseen`]). It was, unless the next request is for the same: a collection comes before any hook, and makes nothing.
 //!
 //! **Collecting before that**: 5.1 and LuaJIT never collect when they are refused, and the string buffers of 5.3 and later do not either. So when three quarters of
 //! what is left have been used, the hook is set, and collects at the next instruction; then again at three quarters of what is left by then. What one
@@ -57,8 +57,8 @@ pub struct Memory {
     refusals: Cell<u32>,
     /// The last one's size, and bytes in use then.
     last_refusal: Cell<Option<(usize, usize)>>,
-    /// The last refusal was for a stack, for which this many bytes would have been in use.
-    stack_refused: Cell<Option<usize>>,
+    /// What was refused last for a stack: see the module's header.
+    stack_refused: Cell<Option<StackRefused>>,
     /// The limit has been reached for good.
     over: Cell<bool>,
     /// Bytes granted beyond the limit in this call.
@@ -67,6 +67,16 @@ pub struct Memory {
     soft: Cell<usize>,
     /// Somebody has been asked to.
     wants_collection: Cell<bool>,
+}
+
+/// A refusal of growth of a stack.
+#[derive(Clone, Copy)]
+struct StackRefused {
+    growth: usize,
+    /// Bytes that would have been in use.
+    wanted: usize,
+    /// Something else has been asked for since.
+    for_good: bool,
 }
 
 /// Whether a new block may be LuaJIT's table of strings: a power of two of references, at least 256 (`LJ_MIN_STRTAB`) of four or eight bytes.
@@ -160,6 +170,17 @@ impl Memory {
             self.set_gate();
         }
         let used = self.used.get();
+        // The first request after the refusal tells.
+        if let Some(refused) = self.stack_refused.get()
+            && !refused.for_good
+        {
+            let for_good = StackRefused {
+                for_good: true,
+                ..refused
+            };
+            let asks_again = growth == refused.growth;
+            self.stack_refused.set((!asks_again).then_some(for_good));
+        }
         let last = self.last_refusal.get();
         if used.saturating_add(growth) <= limit {
             // The same request again, and granted: the collection in between has helped, and the next refusal is a new one.
@@ -266,8 +287,11 @@ impl Memory {
 
     /// What was just refused was for a stack.
     pub fn refused_stack(&self, growth: usize) {
-        self.stack_refused
-            .set(Some(self.used.get().saturating_add(growth)));
+        self.stack_refused.set(Some(StackRefused {
+            growth,
+            wanted: self.used.get().saturating_add(growth),
+            for_good: false,
+        }));
     }
 
     /// Whether [`ran_out_unseen`](Self::ran_out_unseen) may tell anything.
@@ -277,8 +301,8 @@ impl Memory {
 
     /// In a hook: how many bytes would be in use, had a stack not been refused. None: that has been granted since then, or is known.
     pub fn ran_out_unseen(&self) -> Option<usize> {
-        let wanted = self.stack_refused.take()?;
-        (self.last_refusal.get().is_some() && !self.over.replace(true)).then_some(wanted)
+        let refused = self.stack_refused.take()?;
+        (!self.over.replace(true)).then_some(refused.wanted)
     }
 
     /// Whether growth has been refused in this call.

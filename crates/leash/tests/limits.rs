@@ -124,6 +124,33 @@ fn memory_for_a_stack_that_is_refused_once() {
     }
 }
 
+/// The same in a finalizer, where no hook runs, and where what was refused is granted a moment later.
+#[cfg(any(feature = "lua54", feature = "lua55"))]
+#[test]
+fn memory_for_a_stack_that_is_refused_and_then_granted() {
+    let lua = Lua::new();
+    let code = "local function grow() return select('#', table.unpack({}, 1, 7000)) end
+        local function deep(n) if n == 0 then coroutine.yield() end return 1 + deep(n - 1) end
+        local large = coroutine.create(deep)
+        coroutine.resume(large, 3000)
+        setmetatable({}, {__gc = function()
+            first = pcall(grow)
+            made = {1, 2, 3}
+            coroutine.close(large)
+            second = pcall(grow)
+        end})
+        collectgarbage()
+        while true do end";
+    let limits = Limits::new().memory(450 << 10).timeout(ms(1000));
+    let stop = stopped(lua.run(code, &limits));
+    assert_eq!(
+        lua.ok("return tostring(first) .. tostring(second)"),
+        "falsetrue"
+    );
+    assert_eq!(stop.reason, Reason::Memory);
+    lua.assert_healthy();
+}
+
 #[test]
 fn memory_cannot_be_caught() {
     for code in [
