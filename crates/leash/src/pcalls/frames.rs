@@ -223,7 +223,6 @@ unsafe fn pass_up_to(l: *mut lua_State, places: Places, boundary: usize, keeps_o
 }
 
 /// Where a walk has ended.
-#[derive(PartialEq, Eq)]
 enum End {
     /// At what a boundary has called.
     Boundary,
