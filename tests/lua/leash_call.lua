@@ -144,6 +144,19 @@ clean_test("cpu", function()
   contains(err.message, "CPU time limit of 20ms reached after 0.")
 end)
 
+-- Each took away what had been counted since the last step, so that a script that interrupted itself had no end.
+clean_test("interrupts do not set the count of instructions back", function()
+  local heard = 0
+  leash.on_interrupt(function() heard = heard + 1 end)
+  local id = leash.id()
+  local fine, err = leash.call({ instructions = 1e5, timeout = LONG }, function()
+    while true do leash.interrupt(id) end
+  end)
+  leash.on_interrupt(nil)
+  stopped("instructions", fine, err)
+  ok(heard > 100, heard)
+end)
+
 clean_test("instructions, the same number each time", function()
   local counts = {}
   for i = 1, 3 do

@@ -28,7 +28,7 @@ use crate::coroutines::{Entry, SavedHook};
 use crate::raise::{raise, throw, throw_for};
 use crate::record::{RECORDS, Record};
 use crate::request::{BREAK, CHECK, SWEEP, TARGETS, WATCH};
-use crate::state::State;
+use crate::state::{COUNT_STEP, State};
 use crate::sys::{self, lua_Debug, lua_State};
 use crate::{alloc, hookless, jit};
 use placing::take_off;
@@ -179,7 +179,11 @@ unsafe fn go_on(state: &State, l: *mut lua_State) {
     // SAFETY: by the caller.
     unsafe {
         if state.least_budget().is_some() {
-            let (now, step) = (SavedHook::of(l), state.count_step());
+            let now = SavedHook::of(l);
+            if now.mask == sys::MASK_ALL {
+                state.charge(COUNT_STEP); // a delivery has taken the count away, and up to a step that had been counted
+            }
+            let step = state.count_step();
             if now.mask != sys::LUA_MASKCOUNT || now.count != step {
                 sys::lua_sethook(l, Some(HOOK), sys::LUA_MASKCOUNT, step);
             }
