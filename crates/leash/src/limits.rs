@@ -121,7 +121,7 @@ impl Limits {
 
     /// Virtual machine instructions, counted by a count hook: running code is slower by it, and only then. The same script
     /// stops at the same instruction each time. Each coroutine made inside costs 256 instructions, so that a script cannot
-    /// hide its work in many short coroutines.
+    /// hide its work in many short coroutines, and so does each interrupt that it survives, for that takes away what was being counted.
     pub fn instructions(mut self, limit: u64) -> Limits {
         self.instructions = Bound(limit);
         self
