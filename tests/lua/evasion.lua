@@ -111,7 +111,7 @@ local PASSES_FOR_STOP = {
 }
 
 -- By the stock functions: so it is seen to run, and not counted exactly.
-function ways.watch(leash, script, text)
+function ways.watch(leash, script)
   local gettime = require "corowatch".gettime
   local start, ended, fine, err
   local function check()
@@ -136,7 +136,7 @@ local function run_one(way, file)
   -- Tricks with C functions that are stopped only if they are guarded.
   if text:find("-- Needs: guard_stdlib\n", 1, true) then leash.guard_stdlib() end
   local script, env = load_script(file)
-  local check = ways[way](leash, script, text)
+  local check = ways[way](leash, script)
   env.done, script = true, nil
   collect(leash)
   local elapsed = check()

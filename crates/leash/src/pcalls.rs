@@ -70,7 +70,7 @@ pub unsafe fn pass(state: &State, l: *mut lua_State, keeps_one: bool) {
     }
 }
 
-/// Whether no message handler of the script's will be called for an error that is raised in `l`, after [`pass`]. (But on LuaJIT, [`crate::raise`] takes it away.)
+/// Whether no message handler of the script's will be called for an error that is raised in `l`, after [`pass`]. (Except on LuaJIT, [`crate::raise`] takes it away, so there is none.)
 ///
 /// # Safety
 /// As [`pass`].

@@ -246,7 +246,7 @@ pub unsafe fn frame(l: *mut lua_State, level: c_int) -> *mut c_void {
     }
 }
 
-/// 5.1: where `ar` holds the number of the call that it is about, 1 for the outermost (`i_ci`, the last field of `lua_Debug`).
+/// The last field of `lua_Debug`, `i_ci`, a number on 5.1 and LuaJIT. 5.1: that of the call that `ar` is about, 1 for the outermost. LuaJIT: where its frame is.
 pub fn call_number(ar: &mut lua_Debug) -> *mut c_int {
     let end = std::ptr::from_mut(ar).wrapping_add(1);
     end.cast::<c_int>().wrapping_sub(1)
