@@ -19,6 +19,8 @@
 #[cfg(feature = "luajit")]
 mod owner;
 #[cfg(feature = "luajit")]
+mod quarantine;
+#[cfg(feature = "luajit")]
 pub mod sampling;
 #[cfg(feature = "luajit")]
 mod trial;

@@ -353,3 +353,47 @@ fn states_are_closed_while_they_profile() {
         assert!(stopped, "compiled code was not stopped");
     });
 }
+
+/// While a state is attached, LuaJIT's handler of `SIGPROF` is in force for a moment. A host that raises the signal itself may have a thread in it that has lost its
+/// processor there, and goes on when the state has been closed again: nobody had the profiler then, and a null pointer was followed. (One of fifty runs of
+/// `scripts_on_many_threads_profile`, which attaches while it raises `SIGPROF`.) A while later nobody is in it, and the profiler is anybody's.
+#[test]
+fn a_sigprof_that_goes_on_after_the_last_state_finds_an_owner() {
+    if !alone("a_sigprof_that_goes_on_after_the_last_state_finds_an_owner") {
+        return;
+    }
+    // SAFETY: a state that is not attached, on this thread. What is installed is filled in by the call.
+    let plain = unsafe { sys::luaL_newstate() };
+    let handler_while_it_profiles = || unsafe {
+        sys::profiler::start(plain, c"i1000000", nothing, std::ptr::null_mut());
+        let mut now: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(libc::SIGPROF, std::ptr::null(), &mut now);
+        sys::profiler::stop(plain);
+        now.sa_sigaction
+    };
+    let theirs = handler_while_it_profiles();
+    assert!(![libc::SIG_DFL, libc::SIG_IGN].contains(&theirs));
+    // SAFETY: LuaJIT's handler takes the number alone (`profile_signal` in `lj_profile.c`).
+    let goes_on: extern "C" fn(std::ffi::c_int) = unsafe { std::mem::transmute(theirs) };
+    for _ in 0..3 {
+        let lua = Lua::new();
+        assert_eq!(lua.vm().jit(), Jit::Guarded);
+        drop(lua);
+        goes_on(libc::SIGPROF);
+    }
+    let until = Instant::now() + ms(20_000);
+    while handler_while_it_profiles() != theirs {
+        assert!(Instant::now() < until, "the profiler is still ours");
+        std::thread::sleep(ms(20));
+    }
+    // SAFETY: not used afterwards.
+    unsafe { sys::lua_close(plain) };
+}
+
+unsafe extern "C" fn nothing(
+    _: *mut std::ffi::c_void,
+    _: *mut sys::lua_State,
+    _: std::ffi::c_int,
+    _: std::ffi::c_int,
+) {
+}

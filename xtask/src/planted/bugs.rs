@@ -323,6 +323,14 @@ pub const BUGS: &[Bug] = &[
         ),
     },
     Bug {
+        name: "quarantine",
+        what: "LuaJIT: the profiler is stopped at once when the last state goes",
+        file: "crates/leash/src/jit/owner.rs",
+        find: "left != 0 || !quarantine::is_over() && quarantine::at_its_end_give_up();",
+        replace: "left != 0;",
+        check: Check::Engine(Engine::Luajit, "jit_profiler", "a_sigprof_that_goes_on"),
+    },
+    Bug {
         name: "close",
         what: "LuaJIT: finalizers run before the limits of a close are in force",
         file: "crates/leash/src/vm.rs",

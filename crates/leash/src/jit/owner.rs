@@ -1,10 +1,10 @@
 //! LuaJIT: who owns the profiler of the process, and which states have guards.
 //!
-//! A process has one profiler. While any state is guarded, it belongs to a state of ours, the helper, or is lent to a script
+//! A process has one profiler. While any state is guarded, and [a while afterwards](super::quarantine), it belongs to a state of ours, the helper, or is lent to a script
 //! ([`crate::profile`]). In both cases the callback is ours, and does nothing for a state that it is not meant for: LuaJIT may call it for any state that has
 //! the bit ([`super::mark`]), on that state's thread.
 
-use super::{Jit, PROFILE, sampling, trial};
+use super::{Jit, PROFILE, quarantine, sampling, trial};
 use crate::guards;
 use crate::hookless;
 use crate::state::State;
@@ -117,6 +117,21 @@ pub fn reclaim() {
     }
 }
 
+/// The last state has gone some time ago: takes the profiler from the helper, unless another has come. False: it is too early for that. On the timer thread.
+pub fn give_up() -> bool {
+    locked(|| {
+        let leave = GUARDED.load(Ordering::Relaxed) == 0 && OWNED.load(Ordering::Relaxed);
+        if leave && !quarantine::is_over() {
+            return false;
+        }
+        if leave {
+            // SAFETY: the lock is held.
+            unsafe { disown() };
+        }
+        true
+    })
+}
+
 /// LuaJIT is about to install its handler of `SIGPROF`, and will put the earlier one back when it stops. Were that the default, a signal that
 /// is still on its way then would end the process (in one with threads it did, in one of ten runs). So it is told that the signal was ignored: from that
 /// moment on none is pending, and none comes, for the timer is off. [`late_sigprof_is_over`] then restores the default.
@@ -207,7 +222,8 @@ pub unsafe fn unguard(state: &State, alive: bool) {
                     profiler::stop(state.main.get());
                 });
             }
-            if left == 0 {
+            let needed = left != 0 || !quarantine::is_over() && quarantine::at_its_end_give_up();
+            if !needed {
                 disown();
             } else if !callback_is_ours() {
                 own();
@@ -284,6 +300,7 @@ fn keeping_sigprof(f: impl FnOnce()) -> bool {
         // At once: a signal that arrives on another thread before this is handled by LuaJIT.
         libc::sigaction(libc::SIGPROF, old.as_ptr(), new.as_mut_ptr());
         libc::setitimer(libc::ITIMER_PROF, timer.as_ptr(), ptr::null_mut());
+        quarantine::begins();
         new.assume_init().sa_sigaction != libc::SIG_IGN
     }
 }

@@ -10,7 +10,7 @@
 //! only for the state that is profiled. It calls the script's function as LuaJIT's own library does, in a coroutine of its own, but lets no error
 //! through, for LuaJIT ends the process then; a stop is delivered again when the function is over.
 
-use super::owner;
+use super::{owner, quarantine};
 use crate::record::Record;
 use crate::request::SWEEP;
 use crate::state::State;
@@ -56,6 +56,7 @@ pub unsafe fn start(state: &State, mode: &CStr, callback: *mut lua_State) -> boo
         profiler::start(state.main.get(), mode, on_sample, callback.cast());
         // At once: a signal that arrives on another thread before this is handled by LuaJIT.
         libc::sigaction(libc::SIGPROF, &ours, theirs.as_mut_ptr());
+        quarantine::begins();
         let before: libc::sigaction = before.assume_init();
         let theirs: libc::sigaction = theirs.assume_init();
         if theirs.sa_sigaction == before.sa_sigaction {

@@ -1,0 +1,61 @@
+//! LuaJIT: the profiler is given up only a while after it was taken.
+//!
+//! To start the profiler installs LuaJIT's handler of `SIGPROF`, for the moment until it is put back ([`super::owner`]). Where the host raises that signal itself, a thread may be
+//! in that handler, and lose its processor before the handler has looked who is profiled. It goes on whenever it likes, and follows a null pointer if nobody is: so
+//! crashed a process that attached and closed a state (the trial, say) while another thread raised `SIGPROF`. As long as the helper has the profiler, such a handler does no harm: it
+//! sets a bit of a state that runs nothing.
+//!
+//! So when the last state goes, the helper keeps the profiler until [`REST`] is over, and the timer thread takes it away then. Meanwhile a state that is not attached cannot profile.
+//!
+//! Where the profiler goes from hand to hand, nobody has it for some microseconds only; that is left (docs/luajit.md).
+
+use super::owner;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use watchdog::{Alarm, Ticks, Watch};
+
+/// So long a thread that is ready to run does not wait for its processor, unless the machine is past helping.
+const REST: Duration = Duration::from_millis(500);
+
+/// When LuaJIT's handler was last put away.
+static LAST: AtomicU64 = AtomicU64::new(0);
+
+/// LuaJIT's handler may have been in force until now.
+pub fn begins() {
+    // Relaxed, as below: the lock of [`owner`] is held.
+    LAST.store(Ticks::now().as_nanos(), Ordering::Relaxed);
+}
+
+/// Until when the profiler has to have an owner.
+fn end() -> Ticks {
+    Ticks::from_nanos(LAST.load(Ordering::Relaxed)).after(REST)
+}
+
+/// Whether that is over.
+pub fn is_over() -> bool {
+    end() <= Ticks::now()
+}
+
+/// Has [`owner::give_up`] called then. False if it cannot be: there is no timer thread.
+pub fn at_its_end_give_up() -> bool {
+    static ALARM: OnceLock<Option<Alarm>> = OnceLock::new();
+    match ALARM.get_or_init(|| Alarm::new(Arc::new(End)).ok()) {
+        Some(alarm) => {
+            alarm.arm(end());
+            true
+        }
+        None => false,
+    }
+}
+
+struct End;
+
+impl Watch for End {
+    fn due(&self, _: Ticks) -> Ticks {
+        match owner::give_up() {
+            true => Ticks::NEVER,
+            false => end(), // it has been taken and left meanwhile
+        }
+    }
+}
