@@ -74,7 +74,7 @@ impl State {
         compiler_fence(Ordering::SeqCst);
         self.rehooking.set(false);
         if scope.deadline.get() <= scope.started
-            || scope.cpu_until.get() <= nanos(scope.cpu_started)
+            || scope.limits.cpu.get() == Some(0)
             || scope.budget.get().is_some_and(|n| n <= 0)
         {
             self.ask_self(CHECK); // a limit of zero needs no timer

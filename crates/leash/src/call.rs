@@ -81,7 +81,10 @@ impl State {
             scope.note = note;
             scope.users = users;
             scope.can_vanish &= self.entry(l).is_some();
-            scope.serial = self.serial.get() % c_int::MAX + 1;
+            scope.serial = match self.serial.get() {
+                c_int::MAX => 1,
+                last => last + 1,
+            };
             &*scope
         };
         self.serial.set(scope.serial);

@@ -120,9 +120,12 @@ pub fn unmark(state: &State) -> bool {
     if let Some(mask) = hookless::hookmask(state) {
         // SAFETY: found behind the main state, which is live. Owner thread.
         let was = unsafe { mask.read_volatile() };
-        // SAFETY: as above.
-        unsafe { mask.write_volatile(was & !PROFILE) };
-        return was & PROFILE != 0;
+        let marked = was & PROFILE != 0;
+        if marked {
+            // SAFETY: as above.
+            unsafe { mask.write_volatile(was & !PROFILE) };
+        }
+        return marked;
     }
     let _ = (state, hookless::hookmask);
     false

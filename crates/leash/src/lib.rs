@@ -16,6 +16,7 @@ mod asked;
 mod asleep;
 mod boundary;
 mod call;
+mod clock;
 mod compiler;
 mod coroutines;
 mod counted;

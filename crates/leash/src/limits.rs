@@ -101,7 +101,8 @@ impl Limits {
         Limits::default()
     }
 
-    /// Wall-clock time from the start of the call, on the monotonic clock. Zero stops at the first instruction.
+    /// Wall-clock time from the start of the call, on the monotonic clock. Zero stops at the first instruction. It never comes early, and from a second on up to two ticks of
+    /// the kernel late (8 ms on most systems): the clock that is exact to a tick takes a sixth of the time.
     pub fn timeout(mut self, limit: Duration) -> Limits {
         self.timeout = Bound::time(limit);
         self
@@ -149,6 +150,16 @@ impl Limits {
     /// Whether that is so.
     pub fn warns(&self) -> bool {
         self.warn.is_some()
+    }
+
+    /// The shortest time that one of them is about, in nanoseconds; zero if there is no timeout, so that reports are exact.
+    #[inline]
+    pub(crate) fn shortest(&self) -> u64 {
+        match (self.timeout.get(), self.warn) {
+            (None, _) => 0,
+            (Some(timeout), None) => timeout,
+            (Some(timeout), Some((warn, _))) => timeout.min(warn.0),
+        }
     }
 
     /// What is left of the same limits for a second call, after `spent` of the wall clock and `cpu` of the CPU clock.
@@ -241,6 +252,7 @@ pub struct Stop {
     /// What stopped it.
     pub reason: Reason,
     /// Wall-clock time from the start of the call to its end.
+    /// (Exact, or up to two ticks of the kernel too much where the timeout was a second or more.)
     pub elapsed: Duration,
     /// CPU time of the thread from the start of the call to its end.
     pub cpu: Duration,

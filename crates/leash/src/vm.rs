@@ -1,5 +1,6 @@
 //! Attaching to a state, calling under limits, and stopping from elsewhere: the API of the engine.
 
+use crate::clock;
 use crate::jit::{self, Jit};
 use crate::layout;
 use crate::limits::{Limits, Stop};
@@ -381,6 +382,7 @@ fn start() -> Result<(), AttachError> {
     unsafe { watchdog::poke::on_poke(hook::on_poke)? };
     static FORK: Once = Once::new();
     FORK.call_once(|| watchdog::fork::on_child(after_fork));
+    clock::prepare();
     Ok(())
 }
 

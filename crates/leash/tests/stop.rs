@@ -444,3 +444,25 @@ fn no_message_handler_sees_a_stop() {
         assert_eq!(called, "0");
     }
 }
+
+/// From a second on the clock that is read at the beginning lags behind by up to two ticks of the kernel, which are added: no limit is early, none much later.
+#[test]
+fn a_long_timeout_is_not_early() {
+    let lua = Lua::new();
+    for run in 0..3 {
+        std::thread::sleep(ms(run)); // another place between two ticks
+        let start = std::time::Instant::now();
+        let stop = lua.run("while true do end", &timeout(1000)).unwrap_err();
+        let took = start.elapsed();
+        assert_eq!(stop.reason, Reason::Timeout);
+        assert!(took >= ms(1000) && stop.elapsed >= ms(1000), "{took:?}");
+        // A tick is 10 ms at most; what is reported may be more than it took by two, and less by what it takes to get here.
+        assert!(
+            stop.elapsed <= took + ms(21),
+            "{took:?}, {:?}",
+            stop.elapsed
+        );
+        assert!(took < ms(3000), "{took:?}");
+    }
+    lua.assert_healthy();
+}

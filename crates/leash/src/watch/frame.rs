@@ -6,7 +6,8 @@
 use super::times::Times;
 use super::watched::{self, Watched};
 use super::watching::NEVER;
-use super::{Answer, Event, clock};
+use super::{Answer, Event};
+use crate::clock;
 use crate::request::WATCH;
 use crate::state::State;
 use crate::sys::{self, lua_State};
@@ -35,7 +36,10 @@ impl Frame {
     /// Both limits count from now on.
     #[inline]
     pub fn start(&self, limits: &Watched) {
-        self.times.start(limits, clock::start(limits.shortest()));
+        self.times.start(
+            limits,
+            clock::present(limits.shortest(), clock::WATCH).latest,
+        );
     }
 
     pub fn limits(&self) -> &Watched {

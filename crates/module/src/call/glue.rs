@@ -90,7 +90,7 @@ unsafe extern "C-unwind" fn finish(l: *mut lua_State) -> c_int {
     // SAFETY: as `begin`. What the engine returns is consumed by `stopped`.
     unsafe {
         let guest = entered(l);
-        let serial = sys::lua_tointeger(l, 1) as c_int;
+        let serial = sys::lua_tonumber(l, 1) as c_int; // (as an integer it would be looked at twice)
         let status = if sys::lua_toboolean(l, OK) != 0 {
             sys::LUA_OK
         } else {
