@@ -132,12 +132,12 @@ pub fn leave_alone(state: &State) {
     state.prof_mode.set(ptr::null_mut());
 }
 
-/// The state is being detached while the profiler belongs to another one. Its compiled code goes with its guards, and what comes has none. Where the place is
-/// not known, it keeps them, which costs time and nothing else.
+/// The state is being detached. Its compiled code goes with its guards, and what comes has none. False where the place is not known: then it keeps them, which costs time and nothing
+/// else.
 ///
 /// # Safety
 /// The state is live, on this thread, and no recording has been left half given up.
-pub unsafe fn end_line_mode(state: &State) {
+pub unsafe fn end_line_mode(state: &State) -> bool {
     let place = PLACE.load(Ordering::Relaxed);
     if place != 0 {
         let main = state.main.get();
@@ -147,6 +147,7 @@ pub unsafe fn end_line_mode(state: &State) {
             sys::forget_compiled(main);
         }
     }
+    place != 0
 }
 
 /// Gives the events back, when the state is detached.

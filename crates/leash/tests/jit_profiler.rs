@@ -4,7 +4,7 @@
 
 mod common;
 use common::{Lua, ms, timeout};
-use leash::{Guest, How, Jit, Limits, Reason, interrupt, sys};
+use leash::{Guest, How, Jit, Limits, Reason, Vm, interrupt, sys};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Instant;
 
@@ -388,6 +388,41 @@ fn a_sigprof_that_goes_on_after_the_last_state_finds_an_owner() {
     }
     // SAFETY: not used afterwards.
     unsafe { sys::lua_close(plain) };
+}
+
+/// Once there is an owner, LuaJIT's handler is not in force again when states are attached and detached. (It was, for a microsecond of each detach, at the end of which nobody had
+/// the profiler.)
+#[test]
+fn states_come_and_go_while_the_host_raises_sigprof() {
+    if !alone("states_come_and_go_while_the_host_raises_sigprof") {
+        return;
+    }
+    extern "C" fn ours(_: std::ffi::c_int) {}
+    let first = Lua::new();
+    assert_eq!(first.vm().jit(), Jit::Guarded);
+    // SAFETY: a handler that does nothing, in a process of our own.
+    unsafe { libc::signal(libc::SIGPROF, ours as *const () as usize) };
+    let over = AtomicBool::new(false);
+    std::thread::scope(|s| {
+        s.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                // SAFETY: there is a handler.
+                unsafe { libc::raise(libc::SIGPROF) };
+            }
+        });
+        for _ in 0..300 {
+            // SAFETY: a state of our own, on this thread; no call is open.
+            unsafe {
+                let l = sys::luaL_newstate();
+                let vm = Vm::attach(l).unwrap();
+                assert_eq!(vm.jit(), Jit::Guarded);
+                drop(vm);
+                sys::lua_close(l);
+            }
+        }
+        over.store(true, Ordering::Relaxed);
+    });
+    first.assert_healthy();
 }
 
 unsafe extern "C" fn nothing(

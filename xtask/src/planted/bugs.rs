@@ -331,6 +331,14 @@ pub const BUGS: &[Bug] = &[
         check: Check::Engine(Engine::Luajit, "jit_profiler", "a_sigprof_that_goes_on"),
     },
     Bug {
+        name: "line-mode",
+        what: "LuaJIT: a state that is detached has the profiler for a moment",
+        file: "crates/leash/src/jit/owner.rs",
+        find: "alive && !guards::end_line_mode(state) && !is_lent()",
+        replace: "alive && !is_lent()",
+        check: Check::Engine(Engine::Luajit, "jit_profiler", "states_come_and_go"),
+    },
+    Bug {
         name: "close",
         what: "LuaJIT: finalizers run before the limits of a close are in force",
         file: "crates/leash/src/vm.rs",

@@ -212,10 +212,8 @@ pub unsafe fn unguard(state: &State, alive: bool) {
                 late_sigprof_is_over();
                 LENT.store(ptr::null_mut(), Ordering::Release);
             }
-            if alive && is_lent() {
-                guards::end_line_mode(state); // nobody but its owner can tell LuaJIT to
-            } else if alive {
-                // Line mode ends when the owner stops the profiler, so for a moment the state is the owner.
+            if alive && !guards::end_line_mode(state) && !is_lent() {
+                // Line mode ends when the owner stops the profiler, so for a moment the state is the owner. (In which the handler is in force: so only where it must be.)
                 disown();
                 keeping_sigprof(|| {
                     profiler::start(state.main.get(), SELDOM, nothing, ptr::null_mut());
