@@ -372,3 +372,35 @@ fn a_state_that_is_closed_under_interrupts() {
         assert!(!exists(id) && !handle.exists());
     }
 }
+
+/// Whose script interrupts itself all the time, by an id, does not get around its limit on instructions: each interrupt takes away what is being counted, and costs as much.
+#[test]
+fn interrupts_do_not_set_the_count_of_instructions_back() {
+    unsafe extern "C-unwind" fn myself(l: *mut sys::lua_State) -> c_int {
+        // SAFETY: a C function called by Lua in a state that is attached; the first upvalue is a number.
+        let id = unsafe { sys::lua_tonumber(l, sys::lua_upvalueindex(1)) };
+        assert!(interrupt(id as u64, How::Once));
+        0
+    }
+    let lua = Lua::new();
+    // SAFETY: a live state on its thread, with room for two values.
+    unsafe {
+        let guest = Guest::attach(lua.l).unwrap();
+        guest.on_interrupt(go_on);
+        let id = guest.id(lua.l).unwrap();
+        assert!(id < 1 << 53);
+        sys::lua_pushnumber(lua.l, id as f64);
+        sys::lua_pushcclosure(lua.l, myself, 1);
+        sys::lua_setglobal(lua.l, c"myself".as_ptr());
+    }
+    let limits = Limits::new().instructions(100_000).timeout(SOON);
+    let code = "N = 0 while true do N = N + 1 myself() end";
+    assert_eq!(
+        lua.run(code, &limits).unwrap_err().reason,
+        Reason::Instructions
+    );
+    // Each round is a few instructions and an interrupt, which is 256.
+    let rounds: f64 = lua.ok("return N").parse().unwrap();
+    assert!((10.0..2_000.0).contains(&rounds), "{rounds}");
+    lua.assert_healthy();
+}

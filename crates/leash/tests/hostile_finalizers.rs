@@ -2,7 +2,8 @@
 
 mod common;
 use common::{Lua, SOON, timeout};
-use leash::Reason;
+use leash::{Reason, Vm, sys};
+use std::ffi::CString;
 use std::time::Instant;
 
 /// Makes garbage with a finalizer.
@@ -204,4 +205,34 @@ fn more_finalizers_fail_than_a_stack_has_slots() {
         local mt = { __gc = error }
         for _ = 1, 1.1e6 do setmetatable({}, mt) end");
     assert!(lua.close(&timeout(60_000)).is_none());
+}
+
+/// A host detaches: nothing limits finalizers any more, so what does that may allocate, but not run them. (LuaJIT: the others allocate nothing there.)
+#[test]
+fn endless_finalizers_do_not_run_in_a_detach() {
+    let code = format!(
+        "{GC} collectgarbage() collectgarbage('stop') collectgarbage('setpause', 0) collectgarbage('setstepmul', 1e6)
+        ran = 0
+        for _ = 1, 1000 do gc(function() ran = ran + 1 while not over do end end) end"
+    );
+    // SAFETY: a state of our own, on this thread. The collector, which the script has stopped, is about to begin: the next step is a whole round.
+    unsafe {
+        let l = sys::luaL_newstate();
+        sys::luaL_openlibs(l);
+        let vm = Vm::attach(l).unwrap();
+        vm.libraries_are_open();
+        let run = |code: &str| {
+            let code = CString::new(code).unwrap();
+            assert_eq!(sys::luaL_loadstring(l, code.as_ptr()), 0);
+            assert_eq!(sys::lua_pcall(l, 0, 0, 0), 0);
+        };
+        run(&code);
+        sys::gc(l, sys::LUA_GCRESTART);
+        let began = Instant::now();
+        drop(vm);
+        assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+        sys::gc(l, sys::LUA_GCSTOP);
+        run("assert(ran == 0) over = true collectgarbage() assert(ran == 1000)");
+        sys::lua_close(l);
+    }
 }

@@ -323,6 +323,14 @@ pub const BUGS: &[Bug] = &[
         ),
     },
     Bug {
+        name: "set-back",
+        what: "an interrupt sets the count of instructions back",
+        file: "crates/leash/src/hook.rs",
+        find: "if now.mask == sys::MASK_ALL {\n                state.charge(COUNT_STEP);",
+        replace: "if now.mask == sys::MASK_ALL {\n                state.charge(0);",
+        check: Check::Engine(Engine::Lua54, "faults", "interrupts_do_not_set"),
+    },
+    Bug {
         name: "quarantine",
         what: "LuaJIT: the profiler is stopped at once when the last state goes",
         file: "crates/leash/src/jit/owner.rs",
