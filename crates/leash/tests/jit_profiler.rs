@@ -425,6 +425,41 @@ fn states_come_and_go_while_the_host_raises_sigprof() {
     first.assert_healthy();
 }
 
+/// Each start and each stop of the script's is a moment in which LuaJIT's handler is in force, or nobody has the profiler; they do not follow each other at once.
+#[test]
+fn a_script_profiles_while_the_host_raises_sigprof() {
+    if !alone("a_script_profiles_while_the_host_raises_sigprof") {
+        return;
+    }
+    extern "C" fn ours(_: std::ffi::c_int) {}
+    let lua = Lua::new();
+    // SAFETY: live, on this thread; a handler that does nothing, in a process of our own.
+    unsafe {
+        lua.vm().libraries_are_open();
+        libc::signal(libc::SIGPROF, ours as *const () as usize);
+    }
+    let over = AtomicBool::new(false);
+    std::thread::scope(|s| {
+        s.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                // SAFETY: there is a handler.
+                unsafe { libc::raise(libc::SIGPROF) };
+            }
+        });
+        let code = "local p, n = require 'jit.profile', 0
+            while true do
+                p.start('li1', function() end)
+                for i = 1, n do end
+                p.stop()
+                n = (n + 1) % 10
+            end";
+        let outcome = lua.run(code, &timeout(2000));
+        over.store(true, Ordering::Relaxed);
+        assert_eq!(outcome.unwrap_err().reason, Reason::Timeout);
+    });
+    lua.assert_healthy();
+}
+
 unsafe extern "C" fn nothing(
     _: *mut std::ffi::c_void,
     _: *mut sys::lua_State,

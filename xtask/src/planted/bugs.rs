@@ -339,6 +339,14 @@ pub const BUGS: &[Bug] = &[
         check: Check::Engine(Engine::Luajit, "jit_profiler", "a_sigprof_that_goes_on"),
     },
     Bug {
+        name: "pause",
+        what: "LuaJIT: a script that starts and stops the profiler does not wait",
+        file: "crates/leash/src/jit/quarantine.rs",
+        find: "const PAUSE: Duration = Duration::from_millis(10);",
+        replace: "const PAUSE: Duration = Duration::ZERO;",
+        check: Check::Engine(Engine::Luajit, "jit_profiler", "a_script_profiles"),
+    },
+    Bug {
         name: "line-mode",
         what: "LuaJIT: a state that is detached has the profiler for a moment",
         file: "crates/leash/src/jit/owner.rs",

@@ -41,6 +41,17 @@ fn locked<R>(f: impl FnOnce() -> R) -> R {
     result
 }
 
+/// The same for a script, which [waits](quarantine::wait_for_the_pause) first; not for ever, if others take the profiler all the time.
+fn locked_after_a_pause<R>(mut f: impl FnMut() -> R) -> R {
+    for _ in 0..10 {
+        quarantine::wait_for_the_pause();
+        if let Some(result) = locked(|| quarantine::pause_is_over().then(&mut f)) {
+            return result;
+        }
+    }
+    locked(f)
+}
+
 pub fn after_fork() {
     BUSY.store(false, Ordering::Relaxed); // one thread
     trial::after_fork();
@@ -68,7 +79,10 @@ pub unsafe fn guard(state: &State) {
 }
 
 pub unsafe fn lend(state: &State, mode: &CStr, callback: *mut lua_State) {
-    locked(|| {
+    if !OWNED.load(Ordering::Relaxed) {
+        return; // as below, without a wait
+    }
+    locked_after_a_pause(|| {
         if !OWNED.load(Ordering::Relaxed) {
             return; // another state's script has it
         }
@@ -165,10 +179,8 @@ fn ignoring() -> libc::sigaction {
 }
 
 pub unsafe fn take_back(state: &State, l: *mut lua_State) {
-    let lost = locked(|| {
-        if !is_lent_to(state) {
-            return false;
-        }
+    // (Whether it is lent to this state is changed by its own thread alone.)
+    let give_back = || {
         // SAFETY: the lock is held; the state is live, on this thread. Stopping what has not been started does nothing.
         unsafe {
             sampling::stop(state);
@@ -180,8 +192,8 @@ pub unsafe fn take_back(state: &State, l: *mut lua_State) {
             GUARDED.fetch_sub(1, Ordering::Relaxed);
         }
         true
-    });
-    if lost {
+    };
+    if is_lent_to(state) && locked_after_a_pause(give_back) {
         // A state that is not attached has begun to use the profiler meanwhile.
         state.jit.set(Jit::Interpreted);
         // SAFETY: by the caller; the script has called the function that calls this, in `l`.

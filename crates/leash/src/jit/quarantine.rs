@@ -7,7 +7,8 @@
 //!
 //! So when the last state goes, the helper keeps the profiler until [`REST`] is over, and the timer thread takes it away then. Meanwhile a state that is not attached cannot profile.
 //!
-//! Where the profiler goes from hand to hand, nobody has it for some microseconds only; that is left (docs/luajit.md).
+//! Where the profiler goes from hand to hand, because a script starts or stops it, nobody has it for some microseconds. For those it is enough that no such handler is likely to be
+//! about: the script waits for [`PAUSE`], or a loop that starts and stops crashes a process that raises `SIGPROF` within a tenth of a second.
 
 use super::owner;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,6 +18,9 @@ use watchdog::{Alarm, Ticks, Watch};
 
 /// So long a thread that is ready to run does not wait for its processor, unless the machine is past helping.
 const REST: Duration = Duration::from_millis(500);
+
+/// And so long only a few do: at the end of it a handler would have to go on within some microseconds to do harm.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// When LuaJIT's handler was last put away.
 static LAST: AtomicU64 = AtomicU64::new(0);
@@ -35,6 +39,33 @@ fn end() -> Ticks {
 /// Whether that is over.
 pub fn is_over() -> bool {
     end() <= Ticks::now()
+}
+
+/// How long a script still has to wait.
+fn left_of_the_pause() -> Duration {
+    let last = Ticks::from_nanos(LAST.load(Ordering::Relaxed));
+    last.after(PAUSE).since(Ticks::now())
+}
+
+/// Whether a script has waited long enough.
+pub fn pause_is_over() -> bool {
+    left_of_the_pause().is_zero()
+}
+
+/// Waits for that. By the clock: `std::thread::sleep` goes on with what is left, which under a thousand signals a millisecond did not become less.
+pub fn wait_for_the_pause() {
+    loop {
+        let left = left_of_the_pause();
+        if left.is_zero() {
+            return;
+        }
+        let left = libc::timespec {
+            tv_sec: 0, // less than a second
+            tv_nsec: left.subsec_nanos() as libc::c_long,
+        };
+        // SAFETY: valid for reading; what would be left is not asked for.
+        unsafe { libc::nanosleep(&left, std::ptr::null_mut()) };
+    }
 }
 
 /// Has [`owner::give_up`] called then. False if it cannot be: there is no timer thread.
