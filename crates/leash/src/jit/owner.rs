@@ -210,6 +210,9 @@ pub unsafe fn unguard(state: &State, alive: bool) {
     }
     super::unmark(state);
     guards::leave_alone(state);
+    if alive && is_lent_to(state) {
+        quarantine::wait_for_the_pause();
+    }
     locked(|| {
         let left = GUARDED.fetch_sub(1, Ordering::Relaxed) - 1;
         // SAFETY: the lock is held, and the helper is used by its holder alone. A live state is on this thread, and LuaJIT has stopped the
