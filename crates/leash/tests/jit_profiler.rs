@@ -362,8 +362,9 @@ fn a_sigprof_that_goes_on_after_the_last_state_finds_an_owner() {
     if !alone("a_sigprof_that_goes_on_after_the_last_state_finds_an_owner") {
         return;
     }
-    // SAFETY: a state that is not attached, on this thread. What is installed is filled in by the call.
+    // SAFETY: a new state, which is not attached.
     let plain = unsafe { sys::luaL_newstate() };
+    // SAFETY: it is on this thread. What is installed is filled in by the call.
     let handler_while_it_profiles = || unsafe {
         sys::profiler::start(plain, c"i1000000", nothing, std::ptr::null_mut());
         let mut now: libc::sigaction = std::mem::zeroed();
