@@ -175,7 +175,7 @@ impl State {
     }
 
     /// Looks which calls are still in force, and which are gone without having been left. Not in a signal handler.
-    #[inline]
+    #[inline(always)]
     pub fn refresh(&self) {
         if self.loose.get() != 0 {
             self.look_at_loose();

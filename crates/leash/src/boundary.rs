@@ -22,6 +22,7 @@ use watchdog::{Ticks, cpu::ThreadClock, poke::Thread};
 
 impl State {
     /// Opens a scope for code that runs in its coroutine.
+    #[inline]
     pub fn enter(&self, scope: &Scope) {
         let record = self.record();
         let outermost = self.scope.get().is_null();

@@ -48,6 +48,7 @@ impl State {
     ///
     /// # Safety
     /// `l` belongs to this state and runs on this thread, and `users` is the user's hook there. `suspends` only if [`may_suspend`](State::may_suspend).
+    #[inline(always)]
     pub unsafe fn begin(
         &self,
         l: *mut lua_State,
@@ -100,6 +101,7 @@ impl State {
     ///
     /// # Safety
     /// As [`begin`](State::begin). The error object of a status other than 0 is on top of the stack.
+    #[inline(always)]
     pub unsafe fn end(&self, scope: &Scope, status: c_int) -> Ended {
         self.memory.fall(false);
         self.glue.is_getting_on();
@@ -152,6 +154,7 @@ impl State {
     ///
     /// # Safety
     /// As [`end`](State::end).
+    #[inline(always)]
     pub unsafe fn end_by_serial(&self, l: *mut lua_State, serial: c_int, status: c_int) -> Ended {
         // Nearly always it is the newest of all, and the innermost of its coroutine.
         // SAFETY: open scopes stay in place.

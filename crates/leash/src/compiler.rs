@@ -66,6 +66,7 @@ impl State {
     }
 
     /// Undoes [`interpret_only`](State::interpret_only).
+    #[inline]
     pub fn compile_again(&self) {
         if self.stays_interpreted.get() {
             return;

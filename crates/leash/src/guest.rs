@@ -174,6 +174,7 @@ impl Guest {
     ///
     /// # Safety
     /// `l` is a coroutine of this state, and runs on this thread.
+    #[inline]
     pub unsafe fn may_suspend(&self, l: *mut lua_State) -> bool {
         sys::YIELDS_ACROSS_CALLS && self.state().may_suspend(l)
     }
@@ -190,6 +191,7 @@ impl Guest {
     ///
     /// # Safety
     /// `l` is a coroutine of this state, and runs on this thread. `suspends` only if it [may be](Guest::may_suspend).
+    #[inline(always)]
     pub unsafe fn begin(
         &self,
         l: *mut lua_State,
@@ -212,6 +214,7 @@ impl Guest {
     ///
     /// # Safety
     /// As [`begin`](Guest::begin), whose number `serial` is; an error of the protected call is on top of the stack.
+    #[inline(always)]
     pub unsafe fn end(&self, l: *mut lua_State, serial: c_int, status: c_int) -> Ended {
         // SAFETY: by the caller.
         unsafe { self.state().end_by_serial(l, serial, status) }
