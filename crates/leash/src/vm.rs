@@ -182,7 +182,10 @@ impl Vm {
         limits: &Limits,
     ) -> Result<c_int, Box<Stop>> {
         // SAFETY: by the caller.
-        unsafe { self.state().call(l, nargs, nresults, msgh, limits) }
+        unsafe {
+            self.state()
+                .call(l, nargs, nresults, msgh, &limits.exactly())
+        }
     }
 
     /// `lua_close` under limits: it runs every finalizer. Returns what stopped them, if anything did; the state is closed all the
