@@ -16,7 +16,6 @@ mod asked;
 mod asleep;
 mod boundary;
 mod call;
-mod clock;
 mod compiler;
 mod coroutines;
 mod counted;

@@ -22,8 +22,6 @@ pub struct Limits {
     pub(crate) memory: Bound,
     pub(crate) warn: Option<(Bound, u64)>,
     pub(crate) sigint: bool,
-    /// The clock is exact, however long the limits are.
-    pub(crate) exact: bool,
 }
 
 /// One limit, in nanoseconds, instructions or bytes. The greatest number is none: nobody gets there. (One word, for each call copies all of them.)
@@ -103,8 +101,7 @@ impl Limits {
         Limits::default()
     }
 
-    /// Wall-clock time from the start of the call, on the monotonic clock. Zero stops at the first instruction. It never comes early. In a call of a [`Guest`](crate::Guest) it may come up to
-    /// two ticks of the kernel late (8 ms on most systems) if it is a second or more: the clock that is exact to a tick takes a sixth of the time.
+    /// Wall-clock time from the start of the call, on the monotonic clock. Zero stops at the first instruction.
     pub fn timeout(mut self, limit: Duration) -> Limits {
         self.timeout = Bound::time(limit);
         self
@@ -152,23 +149,6 @@ impl Limits {
     /// Whether that is so.
     pub fn warns(&self) -> bool {
         self.warn.is_some()
-    }
-
-    /// The same, by an exact clock.
-    pub(crate) fn exactly(mut self) -> Limits {
-        self.exact = true;
-        self
-    }
-
-    /// The shortest time that one of them is about, in nanoseconds; zero if there is no timeout, so that reports are exact.
-    #[inline]
-    pub(crate) fn shortest(&self) -> u64 {
-        match (self.timeout.get(), self.warn) {
-            _ if self.exact => 0,
-            (None, _) => 0,
-            (Some(timeout), None) => timeout,
-            (Some(timeout), Some((warn, _))) => timeout.min(warn.0),
-        }
     }
 
     /// What is left of the same limits for a second call, after `spent` of the wall clock and `cpu` of the CPU clock.
@@ -261,7 +241,6 @@ pub struct Stop {
     /// What stopped it.
     pub reason: Reason,
     /// Wall-clock time from the start of the call to its end.
-    /// (Up to two ticks of the kernel too much where the limit may have come that much later, see [`Limits::timeout`].)
     pub elapsed: Duration,
     /// CPU time of the thread from the start of the call to its end.
     pub cpu: Duration,

@@ -16,7 +16,6 @@
 //! contain a stop by a call of its own, however it limits that. No order is needed for that: whoever leaves a scope runs, so every other scope
 //! that is in force is around it.
 
-use crate::clock;
 use crate::coroutines::SavedHook;
 use crate::jit::Jit;
 use crate::limits::{Limits, Reason, nanos};
@@ -60,7 +59,7 @@ pub struct Scope {
     pub can_vanish: bool,
     /// What the caller has asked for.
     pub limits: Limits,
-    /// When the call began, or a little before ([`clock::CALL`]).
+    /// When the call began.
     pub started: Ticks,
     /// The thread's CPU time then.
     pub cpu_started: Duration,
@@ -204,11 +203,10 @@ impl Scope {
         // SAFETY: by the caller.
         *can_vanish = by.suspends || by.glued || sys::CLOSES_ITSELF && unsafe { has_frame(by.l) };
         *own = *limits;
-        let now = clock::present(limits.shortest(), clock::CALL);
-        *started = Ticks::from_nanos(now.earliest);
-        let latest = Ticks::from_nanos(now.latest);
-        deadline.set(limits.timeout.after(latest));
-        warn_at.set(limits.warn.map_or(Ticks::NEVER, |w| w.0.after(latest)));
+        let now = Ticks::now();
+        *started = now;
+        deadline.set(limits.timeout.after(now));
+        warn_at.set(limits.warn.map_or(Ticks::NEVER, |w| w.0.after(now)));
         // The CPU clock costs a system call (DESIGN section 4, "Clocks cost"), so it is read only for those who limit it; the
         // report of other stops does without.
         *cpu_started = Duration::ZERO;

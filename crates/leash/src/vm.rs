@@ -1,6 +1,5 @@
 //! Attaching to a state, calling under limits, and stopping from elsewhere: the API of the engine.
 
-use crate::clock;
 use crate::jit::{self, Jit};
 use crate::layout;
 use crate::limits::{Limits, Stop};
@@ -182,10 +181,7 @@ impl Vm {
         limits: &Limits,
     ) -> Result<c_int, Box<Stop>> {
         // SAFETY: by the caller.
-        unsafe {
-            self.state()
-                .call(l, nargs, nresults, msgh, &limits.exactly())
-        }
+        unsafe { self.state().call(l, nargs, nresults, msgh, limits) }
     }
 
     /// `lua_close` under limits: it runs every finalizer. Returns what stopped them, if anything did; the state is closed all the
@@ -385,7 +381,6 @@ fn start() -> Result<(), AttachError> {
     unsafe { watchdog::poke::on_poke(hook::on_poke)? };
     static FORK: Once = Once::new();
     FORK.call_once(|| watchdog::fork::on_child(after_fork));
-    clock::prepare();
     Ok(())
 }
 

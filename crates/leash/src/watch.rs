@@ -6,7 +6,7 @@
 //! When one has passed, the hook is set on that coroutine alone, and asks the module what to do ([`WatchFn`]): warn, and perhaps
 //! start afresh, or kill.
 //!
-//! **What a resume pays** is a dozen stores, a look into the set of coroutines, and a [clock](crate::clock) of 3 ns. There is no fence and no arming:
+//! **What a resume pays** is a dozen stores, a look into the set of coroutines, and a [clock](clock) of 3 ns. There is no fence and no arming:
 //! the alarm stands at some earlier deadline, and when it fires, the timer thread reads the present one and moves on to it.
 //!
 //! [`Guest::resume`] is a function of its own, never inlined: a yield is a `longjmp`, after which the processor predicts returns to the
@@ -19,6 +19,7 @@
 //! is then closed, and the coroutine counts as dead whatever it did.
 
 mod asking;
+mod clock;
 mod ending;
 mod fate;
 mod frame;
@@ -151,6 +152,7 @@ impl Guest {
             return false;
         }
         state.forget_watched();
+        clock::prepare();
         let notes = &state.coroutines.notes;
         entry.watched.set(notes.watched(limits, key, note));
         true

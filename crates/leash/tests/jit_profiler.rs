@@ -398,19 +398,9 @@ fn states_come_and_go_while_the_host_raises_sigprof() {
     if !alone("states_come_and_go_while_the_host_raises_sigprof") {
         return;
     }
-    extern "C" fn ours(_: std::ffi::c_int) {}
     let first = Lua::new();
     assert_eq!(first.vm().jit(), Jit::Guarded);
-    // SAFETY: a handler that does nothing, in a process of our own.
-    unsafe { libc::signal(libc::SIGPROF, ours as *const () as usize) };
-    let over = AtomicBool::new(false);
-    std::thread::scope(|s| {
-        s.spawn(|| {
-            while !over.load(Ordering::Relaxed) {
-                // SAFETY: there is a handler.
-                unsafe { libc::raise(libc::SIGPROF) };
-            }
-        });
+    beside_a_thread_that_raises_sigprof(|| {
         let until = Instant::now() + ms(1500);
         while Instant::now() < until {
             // SAFETY: a state of our own, on this thread; no call is open.
@@ -422,7 +412,6 @@ fn states_come_and_go_while_the_host_raises_sigprof() {
                 sys::lua_close(l);
             }
         }
-        over.store(true, Ordering::Relaxed);
     });
     first.assert_healthy();
 }
@@ -433,13 +422,34 @@ fn a_script_profiles_while_the_host_raises_sigprof() {
     if !alone("a_script_profiles_while_the_host_raises_sigprof") {
         return;
     }
-    extern "C" fn ours(_: std::ffi::c_int) {}
     let lua = Lua::new();
-    // SAFETY: live, on this thread; a handler that does nothing, in a process of our own.
-    unsafe {
-        lua.vm().libraries_are_open();
-        libc::signal(libc::SIGPROF, ours as *const () as usize);
+    // SAFETY: live, on this thread.
+    unsafe { lua.vm().libraries_are_open() };
+    beside_a_thread_that_raises_sigprof(|| {
+        let code = "local p, n = require 'jit.profile', 0
+            while true do
+                p.start('li1', function() end)
+                for i = 1, n do end
+                p.stop()
+                n = (n + 1) % 10
+            end";
+        let stop = lua.run(code, &timeout(2000)).unwrap_err();
+        assert_eq!(stop.reason, Reason::Timeout);
+    });
+    lua.assert_healthy();
+}
+
+/// Calls `f` while another thread raises the signal as fast as it can, also if `f` panics; in a process of its own.
+fn beside_a_thread_that_raises_sigprof(f: impl FnOnce()) {
+    extern "C" fn ours(_: std::ffi::c_int) {}
+    struct Over<'a>(&'a AtomicBool);
+    impl Drop for Over<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
     }
+    // SAFETY: a handler that does nothing.
+    unsafe { libc::signal(libc::SIGPROF, ours as *const () as usize) };
     let over = AtomicBool::new(false);
     std::thread::scope(|s| {
         s.spawn(|| {
@@ -448,18 +458,9 @@ fn a_script_profiles_while_the_host_raises_sigprof() {
                 unsafe { libc::raise(libc::SIGPROF) };
             }
         });
-        let code = "local p, n = require 'jit.profile', 0
-            while true do
-                p.start('li1', function() end)
-                for i = 1, n do end
-                p.stop()
-                n = (n + 1) % 10
-            end";
-        let outcome = lua.run(code, &timeout(2000));
-        over.store(true, Ordering::Relaxed);
-        assert_eq!(outcome.unwrap_err().reason, Reason::Timeout);
+        let _over = Over(&over);
+        f();
     });
-    lua.assert_healthy();
 }
 
 unsafe extern "C" fn nothing(

@@ -2,8 +2,7 @@
 
 mod common;
 use common::{Lua, ms, timeout};
-use leash::{Guest, Reason, sys};
-use std::time::Instant;
+use leash::Reason;
 
 /// Endless programs. Each must be stopped, whatever it does against it.
 const ENDLESS: &[(&str, &str)] = &[
@@ -444,36 +443,4 @@ fn no_message_handler_sees_a_stop() {
         let called = lua.ok("return ('%d'):format(called)");
         assert_eq!(called, "0");
     }
-}
-
-/// From a second on the clock that a guest reads at the beginning lags behind by up to two ticks of the kernel, which are added: no limit is early, none much later. A host's is exact.
-#[test]
-fn a_long_timeout_is_not_early() {
-    let lua = Lua::new();
-    // SAFETY: live, on this thread.
-    let guest = unsafe { Guest::attach(lua.l) }.unwrap();
-    let limits = timeout(1000);
-    for run in 0..4 {
-        std::thread::sleep(ms(run)); // another place between two ticks
-        let start = Instant::now();
-        let stop = match run {
-            0 => lua.run("while true do end", &limits).unwrap_err(),
-            // SAFETY: as above; a function is on the stack, and nothing is alive that an error could jump over.
-            _ => unsafe {
-                assert_eq!(
-                    sys::luaL_loadstring(lua.l, c"while true do end".as_ptr()),
-                    0
-                );
-                guest.call(lua.l, 0, 0, 0, &limits).unwrap_err()
-            },
-        };
-        let took = start.elapsed();
-        assert_eq!(stop.reason, Reason::Timeout);
-        assert!(took >= ms(1000) && stop.elapsed >= ms(1000), "{took:?}");
-        // A tick is 10 ms at most; what is reported may be more than it took by two.
-        let more = if run == 0 { ms(0) } else { ms(20) };
-        assert!(stop.elapsed <= took + more, "{took:?}, {:?}", stop.elapsed);
-        assert!(took < ms(3000), "{took:?}");
-    }
-    lua.assert_healthy();
 }

@@ -11,8 +11,9 @@
 //! about: the script waits for [`PAUSE`], or a loop that starts and stops crashes a process that raises `SIGPROF` within a tenth of a second.
 
 use super::owner;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::ptr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use std::time::Duration;
 use watchdog::{Alarm, Ticks, Watch};
 
@@ -64,20 +65,25 @@ pub fn wait_for_the_pause() {
             tv_nsec: left.subsec_nanos() as libc::c_long,
         };
         // SAFETY: valid for reading; what would be left is not asked for.
-        unsafe { libc::nanosleep(&left, std::ptr::null_mut()) };
+        unsafe { libc::nanosleep(&left, ptr::null_mut()) };
     }
 }
 
-/// Has [`owner::give_up`] called then. False if it cannot be: there is no timer thread.
+/// Has [`owner::give_up`] called then. With the lock of [`owner`]. False if it cannot be: there is no timer thread.
 pub fn at_its_end_give_up() -> bool {
-    static ALARM: OnceLock<Option<Alarm>> = OnceLock::new();
-    match ALARM.get_or_init(|| Alarm::new(Arc::new(End)).ok()) {
-        Some(alarm) => {
-            alarm.arm(end());
-            true
-        }
-        None => false,
+    // Made once, and kept. Not a `OnceLock`: a fork while it is being filled would leave the child waiting.
+    static ALARM: AtomicPtr<Alarm> = AtomicPtr::new(ptr::null_mut());
+    let mut alarm = ALARM.load(Ordering::Relaxed);
+    if alarm.is_null() {
+        let Ok(new) = Alarm::new(Arc::new(End)) else {
+            return false;
+        };
+        alarm = Box::into_raw(Box::new(new));
+        ALARM.store(alarm, Ordering::Relaxed);
     }
+    // SAFETY: leaked above; used with the lock of [`owner`] alone.
+    unsafe { (*alarm).arm(end()) };
+    true
 }
 
 struct End;

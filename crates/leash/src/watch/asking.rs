@@ -2,7 +2,7 @@
 
 use super::ward::{PushFn, Ward, WarnFn};
 use super::wards::WARD;
-use super::{Watch, watched};
+use super::{Watch, clock, watched};
 use crate::guest::Guest;
 use crate::limits::Stop;
 use crate::sys::lua_State;
@@ -46,6 +46,7 @@ impl Guest {
         if !unsafe { self.watch(co, &limits, NO_NOTE, &[]) } {
             return false;
         }
+        clock::prepare();
         if co == state.main.get() {
             return true;
         }

@@ -6,8 +6,7 @@
 use super::times::Times;
 use super::watched::{self, Watched};
 use super::watching::NEVER;
-use super::{Answer, Event};
-use crate::clock;
+use super::{Answer, Event, clock};
 use crate::request::WATCH;
 use crate::state::State;
 use crate::sys::{self, lua_State};
@@ -36,10 +35,7 @@ impl Frame {
     /// Both limits count from now on.
     #[inline]
     pub fn start(&self, limits: &Watched) {
-        self.times.start(
-            limits,
-            clock::present(limits.shortest(), clock::WATCH).latest,
-        );
+        self.times.start(limits, clock::start(limits.shortest()));
     }
 
     pub fn limits(&self) -> &Watched {
