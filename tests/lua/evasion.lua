@@ -142,6 +142,7 @@ local function run_one(way, file)
   local elapsed = check()
   collectgarbage "restart"
   pcall(collectgarbage, "incremental")
+  pcall(collectgarbage, "setpause", 200) -- or Lua collects all the time, as some scripts have told it
   look_after(leash)
   io.stdout:write("stopped ", ("%.1f"):format((elapsed - LIMIT) * 1000), "\n")
 end
