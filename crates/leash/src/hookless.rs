@@ -23,21 +23,27 @@
 //! A finalizer that runs its endless code in coroutines, one after the other, is met by the same: it must make them, and the
 //! allocator is called for each.
 //!
+//! **Among very many coroutines**, which a finalizer can make, for they are not collected meanwhile, the deliveries that this takes are walks through all of them, each with a rest after it
+//! that is four times as long ([`crate::record`]). Where walks took long, an endless finalizer that made a coroutine in each round, and ever more of them in each rest, was ended after 0.2 to 7 s. So a walk notes in which coroutines it has found hooks off
+//! ([`suspect`]), and while the thread rests, the next deliveries see to these alone.
+//!
 //! Only stops do that: a handler that goes on would run inside the user's hook. And instruction limits, for nothing is counted there
 //! otherwise: where the count hook has been silent for some time, it is switched on too.
 
 pub mod deep;
+mod few;
 pub mod overflow;
 
 use crate::alloc;
-use crate::coroutines::SavedHook;
+use crate::coroutines::{Entry, SavedHook};
 use crate::hook;
 use crate::state::State;
 use crate::sys::{self, lua_State};
+use few::Few;
 use std::cell::Cell;
 use std::ffi::{c_int, c_void};
 use std::ptr;
-use std::sync::atomic::{Ordering, compiler_fence};
+use std::sync::atomic::Ordering;
 
 /// LuaJIT: `HOOK_ACTIVE` in `lj_obj.h`, as [`crate::hookmask`] has seen it.
 pub const ACTIVE: u8 = 0x10;
@@ -59,14 +65,13 @@ const CALLS: c_int = 6;
 /// [`State::grow_no_more_if_closing_late`]). From 5.3 on each refusal would be a full collection; LuaJIT is not refused for what [`crate::memory`] says.
 const MOST_NEW: usize = 8 << 20;
 
-/// Most finalizers and hooks inside each other, one in each coroutine, that are known of at a time. The next delivery finds more.
-const MOST: usize = 8;
-
-/// The coroutines in which hooks were off when a stop was delivered.
+/// What is known of coroutines in which hooks are off.
 #[derive(Default)]
 pub struct Hookless {
-    known: [Cell<usize>; MOST],
-    count: Cell<usize>,
+    /// Those in which hooks were off when a stop was delivered, and have been switched on.
+    known: Few,
+    /// Those in which they were off when all were last walked through. Perhaps what runs there ends by itself; they are looked at again soon ([`for_each_suspect`]).
+    suspects: Few,
     /// [`allocate`] is in force.
     waiting: Cell<bool>,
     /// [`provoke`] is at work.
@@ -76,40 +81,61 @@ pub struct Hookless {
 }
 
 impl Hookless {
-    /// Whether there are any.
+    /// Whether any is known.
     pub fn is_any(&self) -> bool {
-        self.count.get() != 0
+        !self.known.is_empty()
     }
+}
 
-    /// **Signal context.** The count last: who is interrupted in the middle of a look sees whole entries. Where there is no room, `co` takes the place of one that does
-    /// not run any more: those that a stop has ended in a hook of theirs, and there may be thousands, are not to keep out the finalizer that makes them. Else that of the
-    /// outermost, if `co` is farther in: an error ends the innermost first, and then there is room again. `depth`: the greater the farther in; none: it does not run.
-    fn note(&self, co: *mut lua_State, depth: impl Fn(*mut lua_State) -> Option<usize>) {
-        let n = self.count.get();
-        if self.knows(co) {
-            return;
+/// A walk through all coroutines begins, which notes [suspects](suspect) anew. **Signal context.**
+pub fn suspect_nobody(state: &State) {
+    state.hookless.suspects.clear();
+    state.record().unseen.store(false, Ordering::Relaxed);
+}
+
+/// Notes `co` if it runs, or waits for another, with hooks off. **Signal context.**
+///
+/// # Safety
+/// As [`switch_on`].
+pub unsafe fn suspect(state: &State, co: *mut lua_State) {
+    // SAFETY: by the caller; the place was found inside the struct, and verified.
+    let off = unsafe { allowhook(state, co).is_some_and(|allow| allow.read_volatile() == 0) };
+    if off && depth(state, co).is_some() {
+        state.hookless.suspects.note(co, |co| depth(state, co));
+        state.record().unseen.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Calls `f` for each that is still there, as [`State::for_each_live`] does for all. **Signal context.**
+pub fn for_each_suspect(state: &State, mut f: impl FnMut(*mut lua_State, &Entry)) {
+    let main = state.main.get();
+    if main.is_null() || !state.allocator_is_ours() || state.coroutines.is_busy() {
+        return;
+    }
+    for co in state.hookless.suspects.each() {
+        // Another may be in its place by now, perhaps one that Lua has not set up yet.
+        if let Some(entry) = state.entry(co)
+            // SAFETY: in the set: see `for_each_live`.
+            && (co == main || state.is_coroutine(co) && unsafe { sys::is_initialised(co) })
+        {
+            f(co, entry);
         }
-        if n < MOST {
-            self.known[n].set(co as usize);
-            compiler_fence(Ordering::SeqCst);
-            self.count.set(n + 1);
-        } else {
-            let depth_of = |k: &&Cell<usize>| depth(k.get() as *mut lua_State);
-            let outermost = self.known.iter().min_by_key(depth_of);
-            let gives_way = |k: &&Cell<usize>| depth_of(k).is_none() || depth_of(k) < depth(co);
-            if let Some(place) = outermost.filter(gives_way) {
-                place.set(co as usize);
-            }
-        }
     }
+}
 
-    fn knows(&self, co: *mut lua_State) -> bool {
-        self.each().any(|known| known == co)
+/// The greater the farther in; none: it does not run.
+fn depth(state: &State, co: *mut lua_State) -> Option<usize> {
+    // While the set of coroutines is being changed, nobody can tell.
+    if state.coroutines.is_busy() {
+        return Some(0);
     }
-
-    fn each(&self) -> impl Iterator<Item = *mut lua_State> {
-        let known = self.known[..self.count.get()].iter();
-        known.map(|co| co.get() as *mut lua_State)
+    if !is_alive(state, co) {
+        return None;
+    }
+    // SAFETY: it is live. One that waits for another runs, too. Where it was called from is on this thread's stack, which grows downwards.
+    match unsafe { state.layout.get().jump_of(co) } {
+        Some(0) => None,
+        jump => Some(!jump.unwrap_or(usize::MAX)),
     }
 }
 
@@ -124,20 +150,7 @@ pub unsafe fn switch_on(state: &State, co: *mut lua_State) {
             && allow.read_volatile() == 0
         {
             allow.write_volatile(1);
-            state.hookless.note(co, |known| {
-                // While the set of coroutines is being changed, nobody can tell.
-                if state.coroutines.is_busy() {
-                    return Some(0);
-                }
-                if !is_alive(state, known) {
-                    return None;
-                }
-                // One that waits for another runs, too. Where it was called from is on this thread's stack, which grows downwards.
-                match state.layout.get().jump_of(known) {
-                    Some(0) => None,
-                    jump => Some(!jump.unwrap_or(usize::MAX)),
-                }
-            });
+            state.hookless.known.note(co, |co| depth(state, co));
         }
         if let Some(mask) = hookmask(state) {
             mask.write_volatile(mask.read_volatile() & !ACTIVE);
@@ -156,7 +169,7 @@ pub unsafe fn before_an_error(state: &State, l: *mut lua_State) {
     // methods would run with hooks off. No Lua code runs before the error is caught.
     unsafe {
         if let Some(allow) = allowhook(state, l) {
-            if state.hookless.count.get() != 0 && state.allocator_is_ours() {
+            if state.hookless.is_any() && state.allocator_is_ours() {
                 // What runs here must not meet the hook.
                 allow.write_volatile(0);
                 provoke(state, l);
@@ -195,11 +208,11 @@ unsafe fn provoke(state: &State, l: *mut lua_State) {
         wait(state, l);
         state.memory.exempt(true);
         if cfg!(feature = "lua51") {
-            if state.hookless.knows(l) {
+            if state.hookless.known.has(l) {
                 overflow::raise(state, l);
             }
         } else {
-            for co in state.hookless.each() {
+            for co in state.hookless.known.each() {
                 if is_alive(state, co) {
                     sys::lua_checkstack(co, MANY_SLOTS);
                 }
@@ -253,7 +266,7 @@ pub unsafe extern "C" fn allocate(
             if state.hookless.provoking.replace(false) {
                 state.memory.exempt(false); // the growing has ended in an error
             }
-            for co in state.hookless.each() {
+            for co in state.hookless.known.each() {
                 if is_alive(state, co)
                     && let Some(allow) = allowhook(state, co)
                 {
@@ -332,7 +345,8 @@ fn stop_waiting(state: &State) {
 #[inline]
 pub fn forget(state: &State) {
     settle(state);
-    state.hookless.count.set(0);
+    state.hookless.known.clear();
+    state.hookless.suspects.clear();
     state.hookless.made.set(0);
 }
 
@@ -382,7 +396,7 @@ pub fn in_finalizer(state: &State) -> bool {
 pub fn may_be_finalizing(state: &State, l: *mut lua_State) -> bool {
     // SAFETY: `l` is live, on this thread; asking reads a flag. (From 5.4.4 on the answer in a finalizer is -1.)
     let rests = || cfg!(feature = "lua51") || unsafe { sys::gc(l, sys::COLLECTOR_IS_RUNNING) } <= 0;
-    let mut finalizes = in_finalizer(state) || state.hookless.knows(l) && rests();
+    let mut finalizes = in_finalizer(state) || state.hookless.known.has(l) && rests();
     state.for_each_live(|co, _| {
         // SAFETY: a live coroutine, on this thread.
         let (allows, jump) = unsafe {

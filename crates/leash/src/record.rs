@@ -84,6 +84,8 @@ pub struct Record {
     pub scoped: AtomicBool,
     /// The state is gone, or going, while a call is open: nothing can be delivered, but the limits are still watched.
     pub closing: AtomicBool,
+    /// At the last walk through all coroutines something ran with hooks off, and to look at that again takes no walk ([`crate::hookless`]).
+    pub unseen: AtomicBool,
     /// When the delivery began that is under way, as `Ticks`; 0: none is. When the last one ended, and how much CPU time it took, in nanoseconds.
     walk_began: AtomicU64,
     /// See `walk_began`.
@@ -131,6 +133,7 @@ impl Default for Record {
             asked_at: AtomicU64::new(0),
             scoped: AtomicBool::new(false),
             closing: AtomicBool::new(false),
+            unseen: AtomicBool::new(false),
             walk_began: AtomicU64::new(0),
             walk_ended: AtomicU64::new(0),
             walk_took: AtomicU64::new(0),
@@ -180,6 +183,7 @@ impl Record {
         self.stop_asked_at.store(0, Ordering::Relaxed);
         self.asked_at.store(0, Ordering::Relaxed);
         self.sends.store(0, Ordering::Relaxed);
+        self.unseen.store(false, Ordering::Relaxed);
     }
 
     /// Sets what to call when a stop goes unanswered for `grace`.

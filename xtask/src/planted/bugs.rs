@@ -77,7 +77,7 @@ pub const BUGS: &[Bug] = &[
     Bug {
         name: "room",
         what: "coroutines in which hooks were off keep their places when they have ended",
-        file: "crates/leash/src/hookless.rs",
+        file: "crates/leash/src/hookless/few.rs",
         find: "depth_of(k).is_none() || depth_of(k) < depth(co);",
         replace: "depth_of(k).is_some() && depth_of(k) < depth(co);",
         check: Check::Unit(Engine::Lua54, "those_that_do_not_run_make_room"),
@@ -173,6 +173,14 @@ pub const BUGS: &[Bug] = &[
         find: "if began != Ticks::from_nanos(0) && now.since(began) < LONGEST_WALK {",
         replace: "if began == Ticks::NEVER && now.since(began) < LONGEST_WALK {",
         check: Check::Unit(Engine::Lua54, "no_delivery_is_asked_for"),
+    },
+    Bug {
+        name: "meanwhile",
+        what: "while a thread rests from a walk, nobody sees to what runs with hooks off",
+        file: "crates/leash/src/record/timer.rs",
+        find: "        if is_walking || !stop || !self.unseen",
+        replace: "        if is_walking || stop || !self.unseen",
+        check: Check::Unit(Engine::Lua54, "a_thread_that_rests_sees"),
     },
     Bug {
         name: "turns",
@@ -438,8 +446,8 @@ pub const BUGS: &[Bug] = &[
         name: "over",
         what: "a finalizer that is over keeps the hook from collecting",
         file: "crates/leash/src/hookless.rs",
-        find: "state.hookless.knows(l) && rests();",
-        replace: "state.hookless.knows(l) && (rests() || true);",
+        find: "state.hookless.known.has(l) && rests();",
+        replace: "state.hookless.known.has(l) && (rests() || true);",
         check: Check::Unit(Engine::Lua53, "a_finalizer_that_is_over_is_none"),
     },
     Bug {

@@ -20,7 +20,7 @@ use super::placing::{OUR_COUNT, is_ours, set_on};
 use super::{is_interrupted, is_of};
 use crate::coroutines::{Entry, SavedHook};
 use crate::record::{RECORDS, RECOUNT_STEP, Record};
-use crate::request::{CHECK, RECOUNT, SAMPLE, SWEEP, TARGETS, WATCH};
+use crate::request::{CHECK, INTERRUPT, KILL, RECOUNT, SAMPLE, SWEEP, TARGETS, WATCH};
 use crate::state::State;
 use crate::sys::{self, lua_State};
 use crate::{hookless, jit};
@@ -56,7 +56,9 @@ pub fn on_poke() {
         if is_of(r, me) {
             // SAFETY: an owner is stored only while the state is attached, and taken away before it goes, on that thread.
             // This is that thread, so nothing but the code that this handler interrupts uses the state.
-            if let Some(state) = unsafe { r.state.load(Ordering::Acquire).as_ref() } {
+            if let Some(state) = unsafe { r.state.load(Ordering::Acquire).as_ref() }
+                && !deliver_meanwhile(state, r)
+            {
                 // To find out whether the state runs here may take a walk through all coroutines, too.
                 let walk = walk.get_or_insert_with(|| Walk::begin(r));
                 walk.goes_to(r);
@@ -238,8 +240,10 @@ fn deliver(state: &State) {
     if !sys::HOOK_PER_COROUTINE && state.dozing.get() {
         state.lingers.set(LINGER);
     }
+    hookless::suspect_nobody(state);
     // SAFETY: `for_each_live` passes live, initialised coroutines of this state.
     state.for_each_live(|co, entry| unsafe {
+        hookless::suspect(state, co);
         set_on(state, co, entry, mask, 1, switch_on);
     });
     if !state.allocator_is_ours() && state.scope_state.get() != main {
@@ -248,6 +252,28 @@ fn deliver(state: &State) {
         // SAFETY: the scope is open in it.
         unsafe { set_on(state, state.scope_state.get(), &none, mask, 1, switch_on) };
     }
+}
+
+/// While the thread rests from a walk through very many coroutines: sets the hook on those in which hooks were off then ([`hookless`]). False if it does not rest. **Signal context**; owner
+/// thread.
+fn deliver_meanwhile(state: &State, r: &Record) -> bool {
+    if !r.unseen.load(Ordering::Relaxed) || !r.rests(Ticks::now()) {
+        return false;
+    }
+    let flags = r.request.flags();
+    let stops = flags & (INTERRUPT | KILL) != 0 || flags & CHECK != 0 && state.may_be_due();
+    // Where others run the state too, only what runs on this very stack is touched.
+    if stops && (!state.follows.get() || state.is_on_this_stack(state.main.get())) {
+        let n = state.unanswered.get().saturating_add(1);
+        state.unanswered.set(n);
+        state.hooked.set(true);
+        state.delivered.set(true);
+        // SAFETY: live coroutines of this state, which were initialised when they were found.
+        hookless::for_each_suspect(state, |co, entry| unsafe {
+            set_on(state, co, entry, sys::MASK_ALL, 1, n > PATIENCE);
+        });
+    }
+    true
 }
 
 /// Sees that the count hook is still on every coroutine. **Signal context**; owner thread.

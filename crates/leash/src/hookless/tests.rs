@@ -1,9 +1,12 @@
 //! What is remembered of where hooks are off, and what the allocator does about it. (How finalizers are stopped is in the engine's tests and in the corpus.)
 
+use super::few::MOST;
 use super::*;
 use crate::guest::Guest;
 use crate::limits::Limits;
-use crate::request::WATCH;
+use crate::request::{CHECK, WATCH};
+use std::time::{Duration, Instant};
+use watchdog::Ticks;
 
 const MANY: usize = 3 * MOST;
 
@@ -35,8 +38,8 @@ fn those_that_do_not_run_make_room() {
             for _ in 0..MANY {
                 let co = sys::lua_newthread(l);
                 switch_on_in(co);
-                assert!(state.hookless.knows(co));
-                assert!(state.hookless.knows(l));
+                assert!(state.hookless.known.has(co));
+                assert!(state.hookless.known.has(l));
             }
             allowhook(state, l).unwrap().write_volatile(1);
         }
@@ -50,16 +53,16 @@ fn those_that_do_not_run_make_room() {
 fn those_that_are_gone_are_not_looked_at() {
     unsafe extern "C-unwind" fn main(l: *mut lua_State) -> c_int {
         let state = hook::state_of(l).unwrap();
-        for (n, known) in state.hookless.known.iter().enumerate() {
+        for (n, known) in state.hookless.known.places.iter().enumerate() {
             known.set(4096 * (n + 1)); // where nothing can be read
         }
-        state.hookless.count.set(MOST);
+        state.hookless.known.count.set(MOST);
         // SAFETY: this runs in it.
         unsafe {
             allowhook(state, l).unwrap().write_volatile(0);
             switch_on(state, l);
         }
-        assert!(state.hookless.knows(l));
+        assert!(state.hookless.known.has(l));
         0
     }
     in_a_state(main);
@@ -139,8 +142,47 @@ fn a_finalizer_that_is_over_is_none() {
             sys::lua_setmetatable(l, -2);
             sys::lua_settop(l, 0);
             sys::gc(l, sys::LUA_GCCOLLECT);
-            assert!(state.hookless.knows(l));
+            assert!(state.hookless.known.has(l));
             assert!(!may_be_finalizing(state, l));
+        }
+        0
+    }
+    in_a_state(main);
+}
+
+/// An endless finalizer among very many coroutines took four walks through all of them, with a rest between two that was four times as long as a walk. If it made those coroutines, there were
+/// ever more: half a second to seven.
+#[test]
+fn a_thread_that_rests_sees_to_what_runs_unseen() {
+    unsafe extern "C-unwind" fn late(l: *mut lua_State) -> c_int {
+        let state = hook::state_of(l).unwrap();
+        let record = state.record();
+        // SAFETY: this runs in it. The other is kept on its stack.
+        unsafe {
+            let other = sys::lua_newthread(l);
+            record.walked(Duration::from_secs(100), Ticks::now()); // there is no other walk in this test
+            allowhook(state, l).unwrap().write_volatile(0);
+            state.for_each_scope(|s| s.deadline.set(Ticks::from_nanos(1)));
+            state.publish();
+            state.ask_self(CHECK);
+            assert!(hook::is_ours(SavedHook::of(other)));
+            sys::set_hook(other, None, 0, 0);
+            let began = Instant::now();
+            while allowhook(state, l).unwrap().read_volatile() == 0 {
+                assert!(began.elapsed() < Duration::from_secs(20));
+            }
+            assert!(!hook::is_ours(SavedHook::of(other)));
+            record.walked(Duration::ZERO, Ticks::now());
+        }
+        0
+    }
+    unsafe extern "C-unwind" fn main(l: *mut lua_State) -> c_int {
+        // SAFETY: this runs in it.
+        unsafe {
+            let guest = Guest::of(l).unwrap();
+            sys::lua_pushcfunction(l, late);
+            let limits = Limits::new().timeout(Duration::from_secs(3600));
+            assert!(guest.call(l, 0, 0, 0, &limits).is_err());
         }
         0
     }

@@ -8,7 +8,7 @@
 //!
 //! **Growing pauses**: 0.2 ms after the first delivery, doubled up to 10 ms. A delivery costs the guarded thread about 2 us. What cannot
 //! be answered soon, since its coroutine is suspended or its state idle, is asked for ten times a second after a while; and a thread that
-//! walks through very many coroutines at each delivery has four times as long for itself in between. The pauses begin anew, and shorter, where each of many finalizers
+//! walks through very many coroutines at each delivery has four times as long for itself in between, in which only what runs with hooks off is seen to. The pauses begin anew, and shorter, where each of many finalizers
 //! needs a delivery ([`Record::again_soon`]).
 
 use super::Record;
@@ -136,7 +136,7 @@ impl Record {
         // A delivery walks through all coroutines. Poked again at once, a thread with very many would do nothing else.
         let rest = self.rest_until(now);
         if rest > now {
-            return next.min(rest);
+            return next.min(self.poke_meanwhile(now, owner, flags, rest));
         }
         // The owner may wait in a system call, which a poke has restarted.
         let stop = flags & (CHECK | INTERRUPT | KILL | WATCH) != 0;
@@ -286,6 +286,22 @@ impl Record {
         }
         let ended = Ticks::from_nanos(self.walk_ended.load(Ordering::Relaxed));
         ended.after(took.saturating_mul(4))
+    }
+
+    /// Whether the thread rests from the last delivery.
+    pub fn rests(&self, now: Ticks) -> bool {
+        self.rest_until(now) > now
+    }
+
+    /// The thread rests until `rest`; but not from what it takes to see to the few coroutines in which hooks were off ([`crate::hookless`]). Returns when to look again.
+    fn poke_meanwhile(&self, now: Ticks, owner: Thread, flags: u64, rest: Ticks) -> Ticks {
+        let is_walking = self.walk_began.load(Ordering::Acquire) != 0;
+        let stop = flags & (CHECK | INTERRUPT | KILL) != 0;
+        if is_walking || !stop || !self.unseen.load(Ordering::Relaxed) {
+            return rest;
+        }
+        owner.poke();
+        now.after(self.next_pause()).min(rest)
     }
 
     fn next_pause(&self) -> Duration {
