@@ -133,6 +133,30 @@ const NO_TABLE: *const [Entry] =
 const EMPTY: usize = 0;
 const TOMBSTONE: usize = 1;
 
+/// A walk has the processor fetch a coroutine so many entries before its turn. They lie scattered in memory, and to wait for each is most of what a walk through very
+/// many costs: without this, 50,000 took 15 ms instead of 5.
+const AHEAD: usize = 16;
+
+/// Bytes of a `lua_State` that a walk looks at, rounded up; and what a processor fetches at a time.
+const LOOKED_AT: usize = 256;
+const LINE: usize = 64;
+
+/// Has the processor fetch a coroutine, if there is one.
+#[inline(always)]
+fn fetch(co: usize) {
+    #[cfg(target_arch = "x86_64")]
+    if co > TOMBSTONE {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        for offset in (0..LOOKED_AT).step_by(LINE) {
+            let line = std::ptr::without_provenance(co.wrapping_add(offset));
+            // SAFETY: a hint. It accesses nothing, whatever is there.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(line) };
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (co, LOOKED_AT, LINE);
+}
+
 /// The set. Used on the owner thread only, its signal handler included.
 pub struct Coroutines {
     table: Cell<*const [Entry]>,
@@ -324,8 +348,13 @@ impl Coroutines {
             return false;
         }
         compiler_fence(Ordering::SeqCst);
-        let mut live = self.entries().iter().filter(|e| e.co.get() > TOMBSTONE);
-        live.any(|e| f(e.co.get() as *mut lua_State, e))
+        let entries = self.entries();
+        entries.iter().enumerate().any(|(i, e)| {
+            if let Some(soon) = entries.get(i + AHEAD) {
+                fetch(soon.co.get());
+            }
+            e.co.get() > TOMBSTONE && f(e.co.get() as *mut lua_State, e)
+        })
     }
 
     /// A change is under way: a signal handler keeps off.
