@@ -103,12 +103,13 @@ function ways.call(leash, script)
 end
 
 -- What the stock function may return instead of a stop. 5.1: out of a finalizer or hook nothing but a stack overflow of ours reaches far enough. 5.2 and 5.3
--- put this in the place of any error of a finalizer. (`leash.resume` returns the stop.)
-local IN_FINALIZER = { ["error in __gc metamethod (no message)"] = true }
-local PASSES_FOR_STOP = {
-  ["Lua 5.2"] = IN_FINALIZER,
-  ["Lua 5.3"] = IN_FINALIZER,
-}
+-- put a text in the place of any error of a finalizer, and that text into the next one if finalizers are inside each other. (`leash.resume` returns the stop.)
+local function passes_for_stop(err)
+  if type(err) ~= "string" then return false end
+  if _VERSION == "Lua 5.1" and not jit then return err:find "stack overflow$" end -- with or without its place
+  if _VERSION == "Lua 5.2" or _VERSION == "Lua 5.3" then return err:find "^error in __gc metamethod" and err:find "%(no message%)+$" end
+  return false
+end
 
 -- By the stock functions: so it is seen to run, and not counted exactly.
 function ways.watch(leash, script)
@@ -117,9 +118,7 @@ function ways.watch(leash, script)
   local function check()
     assert(not fine, "it has ended by itself")
     local late = ended - start >= LIMIT
-    local overflow = not jit and _VERSION == "Lua 5.1" and late and type(err) == "string" and err:find("stack overflow$") -- with or without its place
-    local passes = overflow or (PASSES_FOR_STOP[_VERSION] or {})[err]
-    if not passes then is_stop(leash, err) end
+    if not (late and passes_for_stop(err)) then is_stop(leash, err) end
     return ended - start
   end
   local co = leash.watch(coroutine.create(script), LIMIT)
