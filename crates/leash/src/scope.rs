@@ -203,7 +203,7 @@ impl Scope {
         // SAFETY: by the caller.
         *can_vanish = by.suspends || by.glued || sys::CLOSES_ITSELF && unsafe { has_frame(by.l) };
         *own = *limits;
-        let now = Ticks::now();
+        let now = Ticks::about_now();
         *started = now;
         deadline.set(limits.timeout.after(now));
         warn_at.set(limits.warn.map_or(Ticks::NEVER, |w| w.0.after(now)));

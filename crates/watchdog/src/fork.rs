@@ -19,6 +19,7 @@ use crate::os;
 use crate::poke;
 use crate::sync::{AtomicPtr, AtomicU8, Ordering};
 use crate::timer;
+use crate::tsc;
 use std::cell::Cell;
 use std::io;
 use std::ptr;
@@ -75,6 +76,7 @@ extern "C" fn before() {
 extern "C" fn in_child() {
     if FORKING.replace(false) {
         poke::renew_in_child();
+        tsc::renew_in_child();
         timer::renew_in_child();
         CHILD.call();
     }

@@ -50,7 +50,7 @@
 //!
 //! Each file of the source begins with its idea and with what must always be true in it. In the order in which they build on one another:
 //! `slot` (who may touch what), `slab` (memory that stays), `sleep` (no lost wake-up), `schedule` (the three together), `timer` (the
-//! thread), `alarm` (what users hold); beside them `poke`, `cpu`, `fork`, and `os` for what differs between systems.
+//! thread), `alarm` (what users hold); beside them `poke`, `cpu`, `fork`, `gauge` and `tsc` (a cheaper clock), and `os` for what differs between systems.
 //! The lock-free parts are explored by loom: `cargo test -p watchdog --release --test loom`.
 
 #![deny(missing_docs)]
@@ -58,6 +58,7 @@
 mod alarm;
 pub mod cpu;
 pub mod fork;
+mod gauge;
 mod latch;
 mod list;
 mod os;
@@ -69,6 +70,7 @@ mod slot;
 mod sync;
 mod ticks;
 mod timer;
+mod tsc;
 
 pub use alarm::{Alarm, TimerError, Watch};
 pub use ticks::Ticks;

@@ -29,6 +29,7 @@ use crate::os;
 use crate::schedule::Schedule;
 use crate::slot::Slot;
 use crate::sync::{AtomicPtr, AtomicU8, Ordering};
+use crate::tsc;
 use std::cell::Cell;
 use std::ptr;
 
@@ -90,6 +91,7 @@ impl Timer {
 
 fn start() -> Result<(), TimerError> {
     fork::register().map_err(TimerError::Fork)?;
+    tsc::prepare();
     os::spawn_timer(run).map_err(TimerError::Thread)
 }
 

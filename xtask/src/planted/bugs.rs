@@ -175,6 +175,14 @@ pub const BUGS: &[Bug] = &[
         check: Check::Unit(Engine::Lua54, "no_delivery_is_asked_for"),
     },
     Bug {
+        name: "gauge",
+        what: "the clock made of the time-stamp counter is not set again by the exact one",
+        file: "crates/watchdog/src/gauge.rs",
+        find: "(since < self.holds).then(",
+        replace: "(self.holds > 0).then(",
+        check: Check::Watchdog("clock", "it_knows"),
+    },
+    Bug {
         name: "meanwhile",
         what: "while a thread rests from a walk, nobody sees to what runs with hooks off",
         file: "crates/leash/src/record/timer.rs",

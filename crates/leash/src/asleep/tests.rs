@@ -23,6 +23,7 @@ impl Host {
                 sys::lua_pushcfunction(l, begin);
                 sys::lua_pushcfunction(l, finish);
                 sys::lua_pushcfunction(l, refuse);
+                sys::lua_pushcfunction(l, call);
                 assert!(guest.glue(l));
             } else {
                 sys::lua_pushcfunction(l, call);
@@ -118,14 +119,7 @@ unsafe extern "C-unwind" fn call(l: *mut lua_State) -> c_int {
         let guest = Guest::of(l).unwrap();
         let suspends = guest.may_suspend(l);
         let serial = guest
-            .begin(
-                l,
-                &limits(l),
-                suspends,
-                guest.state().glue.is_there(),
-                0,
-                guest.hook(l),
-            )
+            .begin(l, &limits(l), suspends, false, 0, guest.hook(l))
             .unwrap();
         sys::pcall_across_yields::<End>(l, sys::lua_gettop(l) - 2, serial)
     }

@@ -34,12 +34,12 @@ pub unsafe fn push(l: *mut lua_State) {
 pub unsafe extern "C-unwind" fn call(l: *mut lua_State) -> c_int {
     // SAFETY: a C function called by Lua, with the stack it is promised. Nothing here owns anything where Lua runs or may raise.
     unsafe {
-        let mut room = limits::Room::uninit();
-        let mut limits = limits::check(l, &mut room, 1);
         let top = sys::lua_gettop(l);
         if top < 2 {
-            sys::luaL_checkany(l, 2); // says so
+            miss(l);
         }
+        let mut room = limits::Room::uninit();
+        let mut limits = limits::check(l, &mut room, 1);
         let guest = guest(l);
         let mut kept = Kept::default();
         let warning;
@@ -77,6 +77,23 @@ pub unsafe extern "C-unwind" fn call(l: *mut lua_State) -> c_int {
                 finish(l, guest, status, serial)
             }
         }
+    }
+}
+
+/// An argument is missing: says so. **longjmp**: does not return.
+///
+/// # Safety
+/// In [`call`].
+#[cold]
+unsafe fn miss(l: *mut lua_State) {
+    // SAFETY: by the caller.
+    unsafe {
+        if cfg!(feature = "luajit") && sys::lua_type(l, 1) == sys::LUA_TNIL {
+            sys::lua_settop(l, 0); // the glue cannot tell nil from nothing
+        }
+        let mut room = limits::Room::uninit();
+        limits::check(l, &mut room, 1);
+        sys::luaL_checkany(l, 2);
     }
 }
 

@@ -1,5 +1,5 @@
-//! `leash.call` on LuaJIT: Lua code between two C functions, with LuaJIT's own `pcall`, which can be yielded across. The code, and what it asks of the
-//! engine, is in `leash`'s `glue.rs`; here are the functions that it calls.
+//! `leash.call` on LuaJIT: in a coroutine, Lua code between two C functions, with LuaJIT's own `pcall`, which can be yielded across. The code, and what it asks of the
+//! engine, is in `leash`'s `glue.rs`; here are the functions that it calls. In the main state, which cannot yield, that is the [C function](across) of the other engines.
 //!
 //! If the host has replaced `pcall` by a function of its own before this module was loaded, there is no way to yield: then `leash.call` is a C function.
 
@@ -21,6 +21,7 @@ pub unsafe fn push(l: *mut lua_State) {
             push_closure(l, begin);
             push_closure(l, finish);
             push_closure(l, refuse);
+            push_closure(l, across::call);
             if guest.glue(l) {
                 return;
             }

@@ -54,6 +54,26 @@ pub(crate) fn recent() -> u64 {
     clock(libc::CLOCK_MONOTONIC_COARSE).unwrap_or_else(now)
 }
 
+/// Whether the kernel's clock is the time-stamp counter of the processors (`timekeeping` in the kernel's documentation of `/sys`). Without a heap, for it may be asked in
+/// the child of a fork.
+pub(crate) fn clock_is_tsc() -> bool {
+    let path = c"/sys/devices/system/clocksource/clocksource0/current_clocksource";
+    let mut text = [0u8; 8];
+    keep_errno(|| {
+        // SAFETY: a constant path, and as many bytes as there is room for; the file is closed by who opened it.
+        let read = unsafe {
+            let file = libc::open(path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
+            if file < 0 {
+                return false;
+            }
+            let read = libc::read(file, text.as_mut_ptr().cast(), text.len());
+            libc::close(file);
+            read
+        };
+        usize::try_from(read).is_ok_and(|n| text[..n] == *b"tsc\n")
+    })
+}
+
 /// Reads a clock in nanoseconds; `None` if there is no such clock.
 fn clock(id: libc::clockid_t) -> Option<u64> {
     let mut time = libc::timespec {

@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `now` | nanoseconds of a monotonic clock; async-signal-safe |
 //! | `recent` | the same clock, perhaps some milliseconds behind, if that is faster; else `now` |
+//! | `clock_is_tsc` | whether `now` is computed from the time-stamp counter of x86 processors; keeps errno |
 //! | `wait(word, expected, until)` | sleeps while `word` is `expected`, at most until then; may return early |
 //! | `wake(word)` | wakes the thread that sleeps on `word`; async-signal-safe, keeps errno |
 //! | `spawn_timer(run)` | a detached thread that never runs the host's asynchronous signal handlers; takes no lock of Rust's |

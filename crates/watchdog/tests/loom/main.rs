@@ -23,6 +23,7 @@
 //!   left in a vacant slot;
 //! - `slab`: no count in the free list (ABA); either end of the free list, or `used`, Relaxed; `used` before the chunk; `used` by load and store;
 //! - `list`: an append that loses one, a node published Relaxed, a lost race that adds twice;
+//! - `gauge`: either fence missing, the number not raised before the words are changed, or not looked at again;
 //! - `latch`: published Relaxed; the one at work taken for done.
 //!
 //! Not found, and harmless: `fill` Relaxed (see there).
@@ -71,6 +72,9 @@ mod os {
     }
 }
 
+#[path = "../../src/gauge.rs"]
+#[allow(dead_code)]
+mod gauge;
 #[path = "../../src/latch.rs"]
 #[allow(dead_code)]
 mod latch;

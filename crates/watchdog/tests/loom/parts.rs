@@ -1,11 +1,12 @@
-//! The parts on their own: the slab, the list of functions, the latch.
+//! The parts on their own: the slab, the list of functions, the latch, the clock.
 
+use crate::gauge::{Gauge, WORTH};
 use crate::latch::Latch;
 use crate::list::List;
 use crate::slab::Slab;
 use crate::slot::NEVER;
 use crate::{LOOK, explore, sync};
-use loom::sync::atomic::{AtomicPtr, AtomicU8};
+use loom::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64};
 use loom::thread;
 use std::ptr;
 use std::sync::Arc;
@@ -160,4 +161,59 @@ fn a_latch_is_done_once() {
         // Theirs failed, unless mine was done when it came.
         assert!(theirs.is_err() || theirs == Ok(1));
     });
+}
+
+/// A clock that is read while another sets it: the time that it tells is right, if it tells any. Just before what it is set to it goes by what it was set to before; just after, by that.
+#[test]
+fn a_clock_is_read_while_it_is_set() {
+    for nanos in [3 * WORTH - 100, 3 * WORTH + 100] {
+        explore(None, move || {
+            let gauge = clock();
+            let reader = thread::spawn({
+                let gauge = gauge.clone();
+                move || {
+                    let told = gauge.at(nanos * COUNTS);
+                    assert!(told.is_none_or(|told| told.abs_diff(nanos) < 5), "{told:?}");
+                }
+            });
+            set(&gauge, 3 * WORTH);
+            reader.join().unwrap();
+        });
+    }
+}
+
+/// A clock that two set at the same time is right afterwards, as long as one of them says.
+#[test]
+fn a_clock_is_set_by_two() {
+    explore(None, || {
+        let gauge = clock();
+        let other = thread::spawn({
+            let gauge = gauge.clone();
+            move || set(&gauge, 3 * WORTH)
+        });
+        set(&gauge, 3 * WORTH + WORTH / 2);
+        other.join().unwrap();
+        let nanos = 4 * WORTH - 100;
+        let told = gauge.at(nanos * COUNTS);
+        assert!(
+            told.is_some_and(|told| told.abs_diff(nanos) < 5),
+            "{told:?}"
+        );
+    });
+}
+
+/// Counts in a nanosecond.
+const COUNTS: u64 = 3;
+
+fn set(gauge: &Gauge, nanos: u64) {
+    gauge.set(nanos * COUNTS, nanos);
+}
+
+/// A clock that has been set twice, so it knows how fast it runs.
+fn clock() -> Arc<Gauge> {
+    let words = [0; 4].map(AtomicU64::new);
+    let gauge = Gauge::over(AtomicU32::new(0), words);
+    set(&gauge, WORTH);
+    set(&gauge, 2 * WORTH);
+    Arc::new(gauge)
 }
