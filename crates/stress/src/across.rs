@@ -1,6 +1,6 @@
 //! `across(ms, f, ...)`: a call with limits that may be yielded across, as `leash.call` is.
 //!
-//! On PUC Lua it is a C function and its continuation, on LuaJIT Lua code between two C functions. What it returns: true and the results, or false.
+//! On PUC Lua it is a C function and its continuation, on LuaJIT Lua code between two C functions, but for the main state. What it returns: true and the results, or false.
 //! **longjmp**: all of this may raise, and nothing here owns anything then.
 
 use leash::sys::{self, Continuation, lua_State};
@@ -19,6 +19,7 @@ pub unsafe fn plant(l: *mut lua_State, guest: Guest) {
             sys::lua_pushcfunction(l, begin);
             sys::lua_pushcfunction(l, finish);
             sys::lua_pushcfunction(l, refuse);
+            sys::lua_pushcfunction(l, call);
             assert!(guest.glue(l), "pcall is LuaJIT's own");
         } else {
             sys::lua_pushcfunction(l, call);
@@ -28,7 +29,7 @@ pub unsafe fn plant(l: *mut lua_State, guest: Guest) {
 }
 
 /// The number of a new call, and whether it may be suspended. Raises if there can be none.
-unsafe fn enter(l: *mut lua_State) -> (c_int, bool) {
+unsafe fn enter(l: *mut lua_State, glued: bool) -> (c_int, bool) {
     // SAFETY: in a C function of a guarded state.
     unsafe {
         let ms = sys::lua_tonumber(l, 1).max(0.0);
@@ -37,8 +38,7 @@ unsafe fn enter(l: *mut lua_State) -> (c_int, bool) {
             return (0, false);
         };
         let suspends = guest.may_suspend(l);
-        let (glued, hook) = (cfg!(feature = "luajit"), guest.hook(l));
-        let serial = match guest.begin(l, &limits, suspends, glued, 0, hook) {
+        let serial = match guest.begin(l, &limits, suspends, glued, 0, guest.hook(l)) {
             Ok(serial) => serial,
             Err(message) => sys::luaL_error(l, message.as_ptr()),
         };
@@ -70,7 +70,7 @@ unsafe fn leave(l: *mut lua_State, serial: c_int, status: c_int) -> bool {
 unsafe extern "C-unwind" fn call(l: *mut lua_State) -> c_int {
     // SAFETY: called by Lua, in a guarded state.
     unsafe {
-        let (serial, suspends) = enter(l);
+        let (serial, suspends) = enter(l, false);
         let nargs = sys::lua_gettop(l) - 2;
         if suspends {
             return sys::pcall_across_yields::<End>(l, nargs, serial);
@@ -100,7 +100,7 @@ impl Continuation for End {
 unsafe extern "C-unwind" fn begin(l: *mut lua_State) -> c_int {
     // SAFETY: as `call`.
     unsafe {
-        let (serial, _) = enter(l);
+        let (serial, _) = enter(l, true);
         sys::lua_pushinteger(l, serial as _);
     }
     1
