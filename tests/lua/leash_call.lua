@@ -86,6 +86,15 @@ clean_test("limits of nothing", function()
   stopped("memory", leash.call({ memory = 0 }, string.rep, "x", 2 ^ 24))
 end)
 
+-- What is cheaper than the exact clock, and may be ahead of it, would let one in ten get through.
+clean_test("limits of nothing, again and again", function()
+  local zero = leash.limits { timeout = 0 }
+  for _ = 1, 1000 do
+    stopped("timeout", leash.call(zero, function() end))
+    stopped("timeout", leash.call(zero, tostring, 1))
+  end
+end)
+
 clean_test("a table is read by itself, and not changed", function()
   local limits = setmetatable({ timeout = LONG }, { __index = { cpu = 0 }, __pairs = error, __len = error })
   for _ = 1, 3 do equal(leash.call(limits, function() end), true) end

@@ -85,6 +85,9 @@ pub struct Scope {
     pub found: Cell<bool>,
 }
 
+/// Timeouts shorter than this, in nanoseconds, are worth the exact clock.
+const BRIEF: u64 = 10_000_000;
+
 /// Who makes a call.
 #[derive(Clone, Copy)]
 pub struct Caller {
@@ -203,7 +206,11 @@ impl Scope {
         // SAFETY: by the caller.
         *can_vanish = by.suspends || by.glued || sys::CLOSES_ITSELF && unsafe { has_frame(by.l) };
         *own = *limits;
-        let now = Ticks::about_now();
+        // The cheaper clock may be some nanoseconds ahead, and a limit of zero has to be reached when it is looked at next.
+        let now = match limits.timeout.above(0) < BRIEF {
+            true => Ticks::now(),
+            false => Ticks::about_now(),
+        };
         *started = now;
         deadline.set(limits.timeout.after(now));
         warn_at.set(limits.warn.map_or(Ticks::NEVER, |w| w.0.after(now)));

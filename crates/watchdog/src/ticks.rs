@@ -37,7 +37,7 @@ impl Ticks {
         Ticks(os::now())
     }
 
-    /// The present, give or take a microsecond. Where the kernel goes by the processor's time-stamp counter, it is that, set by the exact clock every ten
+    /// The present, give or take a microsecond: so it may be ahead of what [`now`](Ticks::now) tells next. Where the kernel goes by the processor's time-stamp counter, it is that, set by the exact clock every ten
     /// milliseconds, in half the time that [`now`](Ticks::now) takes; elsewhere, and before the first [`Alarm`](crate::Alarm), it is `now`. Async-signal-safe.
     ///
     /// ```
