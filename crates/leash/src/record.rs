@@ -239,6 +239,7 @@ impl Record {
     pub fn with_alarm(&self, place: Place<Record>) -> Result<(), TimerError> {
         let _ = self.place.set(place);
         if self.alarm.get().is_none() {
+            sync::ask_while_alone();
             let alarm = Alarm::new(Arc::new(RecordWatch { place }))?;
             if !sync::fences_others() {
                 alarm.arm(Ticks::now()); // the timer thread finds out whether it can

@@ -40,6 +40,22 @@ pub fn can_fence_others() -> bool {
     fences_others()
 }
 
+/// [`can_fence_others`] at once, if there is no other thread yet: then it takes no time. (Where there is, the kernel waits until each processor has been seen at rest, for 10 to 20 ms on some machines; and a process that ends meanwhile ends no sooner.)
+pub fn ask_while_alone() {
+    if is_alone() {
+        can_fence_others();
+    }
+}
+
+/// Whether this is the only thread of the process: its folder of threads has two links of its own and one for each (`proc(5)`).
+fn is_alone() -> bool {
+    // SAFETY: all zero is a value of it; a constant path, and a place that is valid for writing.
+    unsafe {
+        let mut folder: libc::stat = std::mem::zeroed();
+        libc::stat(c"/proc/self/task".as_ptr(), &mut folder) == 0 && folder.st_nlink == 3
+    }
+}
+
 /// A full fence on every thread of this process that runs, and on this one. False where the kernel has no such thing (any more).
 pub fn fence_others() -> bool {
     // A child of a fork may have to register again.
@@ -58,4 +74,25 @@ const REGISTER_PRIVATE_EXPEDITED: c_int = 1 << 4;
 fn membarrier(command: c_int) -> bool {
     // SAFETY: the system call has no effects on memory.
     unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) == 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_alone_before_it_has_another_thread() {
+        assert!(!is_alone()); // the thread of this test has been made by another
+        // SAFETY: the child makes system calls alone, and ends. (The function `fork` would have our own handlers start a timer thread in it.)
+        let status = unsafe {
+            let child = libc::syscall(libc::SYS_fork) as libc::pid_t;
+            if child == 0 {
+                libc::_exit(if is_alone() { 7 } else { 8 });
+            }
+            let mut status = 0;
+            assert_eq!(libc::waitpid(child, &mut status, 0), child);
+            status
+        };
+        assert_eq!(libc::WEXITSTATUS(status), 7);
+    }
 }
