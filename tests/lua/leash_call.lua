@@ -309,7 +309,7 @@ clean_test("not even with the debug library", function()
   local _, build = debug.getupvalue(leash.call, 1) -- (5.1 shows none of C functions)
   if jit then -- that of one of the glue's C functions
     local name, f = debug.getupvalue(leash.call, 2)
-    equal(name, "call")
+    equal(name, "direct")
     build = select(2, debug.getupvalue(f, 1))
   end
   if build then raises("there is no stop to report", build) end

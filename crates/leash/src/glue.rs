@@ -4,9 +4,9 @@
 //! calls a C function, which opens the scope, then the stock `pcall`, then a C function that closes it:
 //!
 //! ```lua
-//! local begin, finish, refuse, call, pcall, running = ...
+//! local begin, finish, refuse, direct, pcall, running = ...
 //! return function(limits, ...)
-//!   if not running() then return call(limits, ...) end
+//!   if not running() then return direct(limits, ...) end
 //!   local call, f, m, c, w = begin(limits, (...))
 //!   if call then return finish(call, f, m, c, w, pcall(...)) end
 //!   return refuse(f, limits, ...)
@@ -16,7 +16,7 @@
 //! `call` is the number that [`Guest::begin`] gives; `f`, `m`, `c` and `w` are for whoever makes the functions, kept as long as the call is open. `begin` returns no number where there can be no call,
 //! and need not raise an error itself, which would name this code as the caller: `refuse` stands where the glue stood.
 //!
-//! The main state, for which `coroutine.running` returns nil, cannot yield anyway. There `call`, a C function, does it all: an empty call takes 10 ns less. (LuaJIT can
+//! The main state, for which `coroutine.running` returns nil, cannot yield anyway. There `direct`, a C function, does it all: an empty call takes 10 ns less. (LuaJIT can
 //! be built so that `running` never returns nil. Then calls in the main state are as those in coroutines.)
 //!
 //! What could go wrong is what happens between these calls.
@@ -41,9 +41,9 @@ use std::ffi::{CStr, c_void};
 const MOST: u32 = 1000;
 
 /// See the module's header.
-const TEXT: &CStr = c"local begin, finish, refuse, call, pcall, running = ...
+const TEXT: &CStr = c"local begin, finish, refuse, direct, pcall, running = ...
 return function(limits, ...)
-  if not running() then return call(limits, ...) end
+  if not running() then return direct(limits, ...) end
   local call, f, m, c, w = begin(limits, (...))
   if call then return finish(call, f, m, c, w, pcall(...)) end
   return refuse(f, limits, ...)

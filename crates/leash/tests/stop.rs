@@ -444,3 +444,21 @@ fn no_message_handler_sees_a_stop() {
         assert_eq!(called, "0");
     }
 }
+
+/// By the exact clock, and by the cheaper one that longer timeouts begin with: none is early, none much later.
+#[test]
+fn a_timeout_is_not_early() {
+    let lua = Lua::new();
+    for limit in [1, 5, 9, 10, 11, 50].repeat(4) {
+        let start = std::time::Instant::now();
+        let stop = lua.run("while true do end", &timeout(limit)).unwrap_err();
+        let took = start.elapsed();
+        assert_eq!(stop.reason, Reason::Timeout);
+        assert!(took >= ms(limit), "{took:?} of {limit} ms");
+        assert!(stop.elapsed >= ms(limit), "{:?}", stop.elapsed);
+        // What is reported is what it took, give or take a microsecond.
+        assert!(stop.elapsed <= took + ms(1), "{took:?}, {stop:?}");
+        assert!(took < ms(3000), "{took:?} of {limit} ms");
+    }
+    lua.assert_healthy();
+}

@@ -1,7 +1,7 @@
 //! The clock of a watch: cheap, and never early.
 //!
 //! Each watched resume reads a clock, and is over in 50 to 100 ns. `CLOCK_MONOTONIC_COARSE` is a load of what the kernel noted at its
-//! last tick: 3 ns, where the exact clock takes 24 and the time-stamp counter 10. It lags behind by the tick that is under way, and by
+//! last tick: 3 ns, where the exact clock takes 24 and the time-stamp counter 10 (`Ticks::about_now`, which calls with limits use: they cost more, and are to be exact). It lags behind by the tick that is under way, and by
 //! what the last one has left over, for the kernel notes whole ticks only, and by as much as the last one was late. (Measured, ticks of
 //! 4 ms: 6.2 ms, in more than half of all readings more than 4. Of two processors with four busy threads, 8.3 ms in one reading of
 //! fourteen thousand.) So three ticks are added: a limit ends up to three ticks late, and not early. Limits so short that this would
