@@ -466,6 +466,45 @@ test("long subjects", function()
   end
 end)
 
+-- Where many places look like the text, the search goes on in another way, in windows of 65,536 places.
+test("text in long subjects", function()
+  local function find(s, p, init)
+    compare("find", "find", s, p, init, true)
+  end
+  local near = ("abcab"):rep(30)
+  local texts = { "abd", "abcabd", near .. "x", near .. "xyz", "b" .. near .. "x", "ab\0", "\0", "x" }
+  for _, n in ipairs { 100, 1024, 1100, 65530, 65536, 65550, 131072, 200000 } do
+    local long = ("abcab"):rep(math.floor(n / 5))
+    for _, text in ipairs(texts) do
+      find(long, text)
+      find(long .. text, text)
+      find(long .. text .. long, text, 30)
+      find(long .. text:sub(1, -2), text)
+      find(long .. text .. text, text, n)
+    end
+  end
+  -- Each place near the end of a window, of all that is searched through and of what is looked at first.
+  local a = ("a"):rep(66000)
+  for _, at in ipairs { 17, 18, 19, 500, 65535, 65536, 65537, 65550, 65551, 65552, 65553, 65554, 65999, 66000 } do
+    for _, text in ipairs { "b", "ba", "ab", "aab", ("a"):rep(20) .. "b", ("a"):rep(16) .. "ba" } do
+      local s = a:sub(1, at) .. "b" .. a:sub(at + 2)
+      find(s, text)
+      find(s, text, at > 40000 and 40 or 2)
+      find(s:sub(1, at + 1), text)
+      find(s:sub(1, at), text)
+    end
+  end
+  -- Texts as long as what is searched for in the other way, and longer. (The originals are quadratic.)
+  for _, n in ipairs { 65535, 65536, 65537 } do
+    local text = ("ab"):rep(math.ceil(n / 2)):sub(2) .. "c"
+    for _, before in ipairs { 0, 1, 50, 3000 } do
+      local s = ("ab"):rep(before) .. text .. ("ab"):rep(600)
+      find(s, text)
+      find(s, text, 2 * before + 3)
+    end
+  end
+end)
+
 -- What is asked for so often is never made: the originals take their time, and memory.
 local function is_quick(n)
   n = tonumber(n) or 0

@@ -1,15 +1,24 @@
 //! `string.find` and `string.match`.
 //!
-//! A pattern without special characters is searched for as it is, by `memchr` and `memcmp` as in the originals. That is quadratic for subjects that
-//! nearly match everywhere, so it counts steps, too.
+//! A pattern without special characters is searched for as it is, by `memchr` and `memcmp` as in the originals: that begins at once. Where
+//! many places look alike it is slow, and for subjects that nearly match everywhere it is quadratic; so after a few of them it goes on by the crate `memchr`, which takes
+//! some time to prepare for a text and is linear then. Both look up in between.
 
 use super::matcher::{At, BYTES_A_STEP, Matcher};
 use super::{captures, dialect, steps};
 use crate::sys::{self, lua_Integer, lua_State};
+use memchr::memmem::Finder;
 use std::ffi::c_int;
+use std::mem::ManuallyDrop;
+use std::slice;
 
 /// Bytes that are searched, compared or looked through at a time.
 const WINDOW: usize = 1 << 16;
+
+/// After so many places that were none, if there are so many left, a text that is not longer than this is searched for by a [`Finder`].
+const MISSES: usize = 16;
+const MANY: usize = 1024;
+const LONGEST: usize = WINDOW;
 
 /// `string.find`
 pub unsafe extern "C-unwind" fn find(l: *mut lua_State) -> c_int {
@@ -134,7 +143,14 @@ unsafe fn plain(
     // Places where it may begin.
     let mut left = (length + 1).checked_sub(needle_length)?;
     let mut steps_left = steps::INTERVAL;
+    let mut misses = 0;
     while left > 0 {
+        if misses > MISSES && left > MANY && needle_length <= LONGEST {
+            // SAFETY: by the caller; what is left, and the text, are in the two strings.
+            let at = unsafe { by_finder(l, (s, left), (needle, needle_length)) };
+            return at.map(|offset| s.wrapping_add(offset).addr() - from.addr());
+        }
+        misses += 1;
         let window = left.min(WINDOW);
         // SAFETY: all in the two strings, by the arithmetic above; in a C function.
         unsafe {
@@ -159,6 +175,30 @@ unsafe fn plain(
                 steps_left = steps::INTERVAL;
                 steps::look_up(l);
             }
+        }
+    }
+    None
+}
+
+/// The same for the places that are left. The finder borrows the text and owns nothing; one that does has a destructor, so this one is not to be dropped.
+#[inline(never)]
+unsafe fn by_finder(
+    l: *mut lua_State,
+    (s, places): (At, usize),
+    (needle, needle_length): (At, usize),
+) -> Option<usize> {
+    // SAFETY: by the caller: the strings are alive, and nobody writes to a string. All below is in them, by the arithmetic; in a C function.
+    unsafe {
+        let finder = ManuallyDrop::new(Finder::new(slice::from_raw_parts(needle, needle_length)));
+        let mut passed = 0;
+        while passed < places {
+            let window = (places - passed).min(WINDOW);
+            let text = slice::from_raw_parts(s.add(passed), window + needle_length - 1);
+            if let Some(at) = finder.find(text) {
+                return Some(passed + at);
+            }
+            passed += window;
+            steps::look_up(l);
         }
     }
     None

@@ -8,6 +8,9 @@ use crate::stdlib::classes::{Meaning, meaning};
 use crate::stdlib::dialect;
 use std::ptr;
 
+/// So many characters are looked at one by one before the C library is called.
+const NEAR: usize = 12;
+
 /// An item of a pattern, from and to. See [`Matcher::first`].
 #[derive(Clone, Copy)]
 pub struct First {
@@ -172,11 +175,31 @@ impl Matcher {
     }
 
     /// The last of the places from 0 to `n` behind `s` where that character is. In the subject, at whose end there may be one of these places.
-    #[inline(never)]
+    #[inline(always)]
     pub(super) unsafe fn last(&mut self, s: At, n: usize, c: u8) -> Option<usize> {
         // SAFETY: as `items`.
         unsafe {
             let mut left = (n + 1).min(self.subject_end.offset_from_unsigned(s));
+            // Most runs are short, and a call takes longer than to look at a few.
+            let few = left.saturating_sub(NEAR);
+            while left > few {
+                left -= 1;
+                if *s.add(left) == c {
+                    return Some(left);
+                }
+            }
+            if left == 0 {
+                return None;
+            }
+            self.last_of_many(s, left, c)
+        }
+    }
+
+    /// The last of the first `left` places.
+    #[inline(never)]
+    unsafe fn last_of_many(&mut self, s: At, mut left: usize, c: u8) -> Option<usize> {
+        // SAFETY: as `items`.
+        unsafe {
             while left > 0 {
                 let part = left.min(BLOCK);
                 let from = s.add(left - part);
