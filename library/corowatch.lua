@@ -89,8 +89,8 @@ function corowatch.running() end
 ---@overload fun()
 function corowatch.sethook(thread, hook, mask, count) end
 
----The time in seconds since 1970. Put a clock of your own here, or in a table that `export` has filled: limits of watches made after that
----follow it.
+---The time in seconds since 1970. Put a clock of your own here, or in a table that `export` has filled: from the next resume on,
+---all limits follow it.
 ---@return number
 function corowatch.gettime() end
 

@@ -14,6 +14,7 @@ clean_test("limits that are read once", function()
   t.timeout = nil
   contains(tostring(limits), "timeout ")
   contains(tostring(limits), "memory 1 GiB")
+  contains(tostring(leash.limits { timeout = 1, warn = 0.5, on_warn = print, sigint = true }), "warn 500ms, sigint")
   equal(leash.limits(limits), limits)
   for _ = 1, 3 do
     equal(select("#", leash.call(limits, function(...) return ... end, 1, nil, nil)), 4)

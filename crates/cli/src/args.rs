@@ -48,8 +48,8 @@ Exit codes:
 
 const LIMITS: &str = "\
 Limits hold for everything that runs Lua: LUA_INIT, -e, -l, the script, and its finalizers at the end. A script that \
-reaches a limit is stopped: it cannot catch that, and it gets no more than what is left of the limits to clean up. A C \
-function or a system call that does not return within the grace period takes the whole process with it.";
+reaches a limit is stopped, and cannot catch that. Its finalizers have what is left of the time, after a stop no more than \
+the grace period, and the limits of memory and instructions once more. A C function or a system call that does not return within the grace period takes the whole process with it.";
 
 #[derive(Debug, Parser)]
 #[command(

@@ -3,7 +3,7 @@
 //! On PUC Lua a hook belongs to one coroutine, and nothing in the C API lists the coroutines of a state. But each is a block of
 //! memory, so the wrapped allocator ([`crate::alloc`]) sees it come and go, and keeps this set: address of the coroutine, and
 //! the hook that it had before ours went in. An interrupt hooks **all** of them. Picking the active ones by `lua_status` and
-//! `lua_getstack` loses interrupts that land inside `coroutine.resume` (DESIGN section 3: 268 to 394 machine instructions).
+//! `lua_getstack` loses interrupts that land inside `coroutine.resume` (268 to 394 machine instructions, by single-stepping).
 //!
 //! **The set is read by a signal handler** on the same thread that changes it. So it is never concurrent, but the handler can
 //! land in the middle of a change. Each change happens between `busy = true` and `busy = false`; a handler that finds `busy`

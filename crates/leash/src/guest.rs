@@ -113,7 +113,7 @@ impl Guest {
         self.state().on_interrupt.set(Some(f));
     }
 
-    /// What to call when the state is told to [break off](Handle::break_off) what it runs; with the coroutine that runs, twice.
+    /// What to call when the state is told to [break off](Handle::break_off) what it runs. Both arguments are the coroutine that runs.
     pub fn on_break(&self, f: InterruptFn) {
         self.state().stay_reachable();
         self.state().on_break.set(Some(f));
@@ -153,7 +153,8 @@ impl Guest {
     /// `lua_pcall` with limits, as [`Vm::call`](crate::Vm::call). What runs inside cannot yield across it; for that there are
     /// [`begin`](Guest::begin) and [`end`](Guest::end).
     ///
-    /// If the report says that an enclosing call has to end ([`Stop::enclosing`]), drop it and [`unwind`](Guest::unwind).
+    /// # Errors
+    /// As [`Vm::call`](crate::Vm::call). If the report says that an enclosing call has to end ([`Stop::enclosing`]), drop it and [`unwind`](Guest::unwind).
     ///
     /// # Safety
     /// As `lua_pcall`. `l` is a coroutine of this state, and runs on this thread. Nothing that owns anything is alive in the frames between
@@ -230,7 +231,7 @@ impl Guest {
         (users.hook, users.mask, users.count)
     }
 
-    /// Sets it again. After a stop it is off.
+    /// Sets the user's hook in `l`, as [`hook`](Guest::hook) has returned it: after a stop it is off.
     ///
     /// # Safety
     /// As [`hook`](Guest::hook).

@@ -6,7 +6,7 @@
 //! (a late interrupt: it puts back what was there) or raises an error, again and again at each next instruction, until the call
 //! that set the limit has control. `pcall` catches the error and runs into the next one.
 //!
-//! **The hook allocates nothing in Lua** (DESIGN section 4, rule 2): an allocation can run a collector step, hence finalizers,
+//! **The hook allocates nothing in Lua**: an allocation can run a collector step, hence finalizers,
 //! inside the hook. The error is a light userdata. The trace goes into memory of our own. (The exception: [`shortage::collect`].)
 //!
 //! **How it is raised** so that no message handler runs for it is in [`crate::raise`]; **finalizers and the script's own hooks**, where

@@ -1,4 +1,4 @@
-//! The way to stop, bound, pause and observe running Lua code.
+//! The way to stop, bound and observe running Lua code.
 //!
 //! [`Vm::attach`] takes a Lua state; [`Vm::call`] is `lua_pcall` with [`Limits`]: wall-clock time, CPU time, instructions, memory.
 //! What runs inside ends when a limit is reached, whatever it is doing: `pcall`, coroutines, looping error handlers and

@@ -7,7 +7,7 @@ use std::fmt;
 use std::time::Duration;
 use watchdog::Ticks;
 
-/// The limits of one call. The default is none at all; nor is the greatest number a limit, such as `Duration::MAX` or `u64::MAX`.
+/// The limits of one call. By default nothing is limited; and the greatest value of a type, such as `Duration::MAX` or `u64::MAX`, means no limit as well.
 ///
 /// ```
 /// use std::time::Duration;
@@ -134,6 +134,7 @@ impl Limits {
     }
 
     /// Ctrl-C (SIGINT) ends the call, with [`Reason::Interrupt`]. For as long as it is open, handlers of SIGINT that were there before are not called.
+    /// A second Ctrl-C while the first is unanswered does what it would have done without Leash; a process that ignores Ctrl-C goes on ignoring it.
     pub fn sigint(mut self) -> Limits {
         self.sigint = true;
         self
@@ -146,7 +147,7 @@ impl Limits {
         self
     }
 
-    /// Whether that is so.
+    /// Whether [`warn`](Limits::warn) has been set.
     pub fn warns(&self) -> bool {
         self.warn.is_some()
     }
@@ -174,7 +175,7 @@ impl Limits {
 
 impl fmt::Display for Limits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut first = true;
+        let mut parts = Vec::new();
         for reason in [
             Reason::Timeout,
             Reason::Cpu,
@@ -183,15 +184,18 @@ impl fmt::Display for Limits {
         ] {
             let text = self.describe(reason);
             if !text.is_empty() {
-                let comma = if first { "" } else { ", " };
-                write!(f, "{comma}{reason} {text}")?;
-                first = false;
+                parts.push(format!("{reason} {text}"));
             }
         }
-        if first {
-            f.write_str("no limits")
-        } else {
-            Ok(())
+        if let Some(after) = self.warn.and_then(|(after, _)| after.duration()) {
+            parts.push(format!("warn {}", time(after)));
+        }
+        if self.sigint {
+            parts.push("sigint".to_owned());
+        }
+        match parts.is_empty() {
+            true => f.write_str("no limits"),
+            false => f.write_str(&parts.join(", ")),
         }
     }
 }
@@ -340,6 +344,8 @@ mod tests {
         assert_eq!(beyond, Limits::new(), "nobody gets there");
         let zero = Limits::new().timeout(Duration::ZERO);
         assert_eq!(zero.to_string(), "timeout 0s");
+        let told = Limits::new().warn(Duration::from_millis(20), 1).sigint();
+        assert_eq!(told.to_string(), "warn 20ms, sigint");
         assert_eq!(Bytes(1000).to_string(), "1000 bytes");
         assert_eq!(Bytes(0).to_string(), "0 bytes");
         assert_eq!(Bytes(3 << 10).to_string(), "3 KiB");

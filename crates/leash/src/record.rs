@@ -4,7 +4,7 @@
 //! signal handlers see nothing else; the state itself is touched by its owner thread alone.
 //!
 //! **No request is lost.** The timer thread asks again and again until the boundary has answered ([`Record::due`]): single
-//! deliveries do get lost (DESIGN section 4, rule 1). For that the alarm must be armed while a request is unanswered, although the
+//! deliveries do get lost: an instruction that Lua was just executing may overwrite what the handler has set. For that the alarm must be armed while a request is unanswered, although the
 //! owner re-arms the same alarm for its deadlines at any time. Asker: set the flag, then arm for now. Owner: arm for the deadline,
 //! then look at the flags, and arm for now if there are any. All four are sequentially consistent, so either the owner sees the
 //! flag or the asker's arming comes last. It is the same where the owner disarms, with a fence of its own before the look. Usually it does neither: see

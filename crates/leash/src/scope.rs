@@ -214,7 +214,7 @@ impl Scope {
         *started = now;
         deadline.set(limits.timeout.after(now));
         warn_at.set(limits.warn.map_or(Ticks::NEVER, |w| w.0.after(now)));
-        // The CPU clock costs a system call (DESIGN section 4, "Clocks cost"), so it is read only for those who limit it; the
+        // The CPU clock costs a system call (docs/benchmarks.md, "What a call with limits costs"), so it is read only for those who limit it; the
         // report of other stops does without.
         *cpu_started = Duration::ZERO;
         cpu_used.set(0);

@@ -117,7 +117,7 @@ pub type Hook = lua_Hook;
 #[inline]
 pub unsafe fn set_hook(l: *mut lua_State, hook: Option<Hook>, mask: c_int, count: c_int) {
     // SAFETY: by the caller. LuaJIT's `lj_dispatch_update` rebuilds its table only when the mode changes, so going through
-    // "off" heals a table that an interrupted update has left half done (DESIGN section 4, "LuaJIT's dispatch table").
+    // "off" heals a table that an interrupted update has left half done.
     unsafe {
         if cfg!(feature = "luajit") {
             lua_sethook(l, None, 0, 0);

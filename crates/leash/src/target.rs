@@ -81,7 +81,7 @@ pub fn interrupt(id: u64, how: How) -> bool {
     ask(id, flags, None)
 }
 
-/// The same, once, with a text for the handler.
+/// As [`interrupt`] with [`How::Once`], and the handler gets a text. False if the id is unknown.
 pub fn interrupt_with(id: u64, message: String) -> bool {
     ask(id, ONCE, Some(message))
 }

@@ -1,7 +1,7 @@
 //! Where the code is: a traceback in memory of our own.
 //!
-//! `luaL_traceback` makes strings, and a string can run a collector step, hence finalizers, inside the hook that asks (DESIGN
-//! section 4, rule 2: one of 24 runs hung). `lua_getstack` and `lua_getinfo` with what a line needs fill a struct and allocate
+//! `luaL_traceback` makes strings, and a string can run a collector step, hence finalizers, inside the hook that asks (when
+//! that was tried, one of 24 runs hung). `lua_getstack` and `lua_getinfo` with what a line needs fill a struct and allocate
 //! nothing, so the lines are written here, in Lua's own form. What is missing is the search of `package.loaded` for the names of
 //! library functions, for which the names in the calling code stand in.
 //!

@@ -170,6 +170,9 @@ impl Vm {
     /// [`Handle`] ended the call, and the function, its arguments and what it left are off the stack. Calls may be nested; the
     /// limit that is reached first ends the call that set it.
     ///
+    /// # Errors
+    /// The [`Stop`]: what ended the call, and where. A Lua error is none: it is `Ok(status)`, with the error object on the stack.
+    ///
     /// # Safety
     /// As `lua_pcall`. `l` belongs to the attached state and runs on this thread.
     pub unsafe fn call(

@@ -51,7 +51,7 @@
 //! Each file of the source begins with its idea and with what must always be true in it. In the order in which they build on one another:
 //! `slot` (who may touch what), `slab` (memory that stays), `sleep` (no lost wake-up), `schedule` (the three together), `timer` (the
 //! thread), `alarm` (what users hold); beside them `poke`, `cpu`, `fork`, `gauge` and `tsc` (a cheaper clock), and `os` for what differs between systems.
-//! The lock-free parts are explored by loom: `cargo test -p watchdog --release --test loom`.
+//! The lock-free parts are explored by loom: `cargo test -p watchdog --test loom`.
 
 #![deny(missing_docs)]
 

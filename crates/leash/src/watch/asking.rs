@@ -13,7 +13,7 @@ use std::time::Duration;
 const NO_NOTE: u64 = 0;
 
 impl Guest {
-    /// What to call for wards: to warn, and for the error that ends one.
+    /// What to call for wards, which are coroutines that must yield in time whoever resumes them ([`ward`](Guest::ward)): to warn, and to make the error that ends one, which is *doomed* from then on.
     pub fn on_ward(&self, warn: WarnFn, push: PushFn) {
         let wards = &self.state().wards;
         wards.on_warn.set(Some(warn));

@@ -12,7 +12,7 @@ local sethook = debug.sethook
 local resume = core.resume
 
 local M = {
-  _VERSION = "corowatch 1.1 (leash " .. core.version .. ")",
+  _VERSION = "corowatch 1.1 (" .. core.version .. ")",
   _COPYRIGHT = "Copyright (C) 2026 The Leash developers; interface by Thijs Schreijer, 2013",
   _DESCRIPTION = "Lua module to watch coroutine execution times and kill coroutines that run too long without yielding",
 }

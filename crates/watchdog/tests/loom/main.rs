@@ -2,7 +2,7 @@
 //! lets a load see.
 //!
 //! ```text
-//! cargo test -p watchdog --release --test loom
+//! cargo test -p watchdog --test loom
 //! ```
 //!
 //! This file includes the files of the crate as they are, and gives them another `sync` (loom's types) and another `os` (a futex made
