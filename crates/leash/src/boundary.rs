@@ -180,7 +180,7 @@ impl State {
         let mut deadline = self.parked_until.get();
         let (mut cpu, mut memory) = (u64::MAX, usize::MAX);
         let (mut counting, mut sampling, mut suspends) = (false, false, self.dozing.get());
-        let mut sigint = false;
+        let mut sigint = u64::MAX;
         self.for_each_open(|s| {
             suspends |= s.suspends;
             if !s.is_marked() || !s.is_asleep() {
@@ -193,9 +193,9 @@ impl State {
             }
             memory = memory.min(s.memory_until.get());
             counting |= s.budget.get().is_some();
-            sigint |= s.limits.sigint;
+            sigint = sigint.min(s.sigint_since());
         });
-        record.sigint.store(sigint, Ordering::Relaxed);
+        record.sigint.store(sigint, Ordering::Release); // `sigint::has_takers`
         self.memory.set_limit(memory);
         self.scope_state.set(self.newest_caller());
         record
@@ -367,7 +367,7 @@ impl State {
                 || r.cpu_until.load(Ordering::Relaxed) != u64::MAX
                 || r.counting.load(Ordering::Relaxed)
                 || r.sampling.load(Ordering::Relaxed)
-                || r.sigint.load(Ordering::Relaxed)
+                || r.sigint.load(Ordering::Relaxed) != u64::MAX
                 || self.dozing.get()
                 || self.memory.wants_collection()
                 || self.memory.may_have_run_out()

@@ -123,6 +123,9 @@ impl State {
         {
             scope.hit(Reason::Timeout);
         }
+        if scope.limits.sigint && scope.hit.get().is_none() && sigint::ends(scope.sigints) {
+            scope.hit(Reason::Interrupt); // it has come as the call ended
+        }
         let enclosing = self.leave(scope);
         if enclosing && self.record().request.flags() == 0 {
             self.ask_self(CHECK); // a limit of a call around this one has been reached, and nobody has been asked yet

@@ -154,6 +154,7 @@ impl State {
         let me = Thread::current().to_bits();
         self.record().owner.store(me, Ordering::SeqCst);
         self.record().inspectors.wait_for_none();
+        self.record().has_not_walked();
         self.pthread.set(thread_identity());
         self.stack.set(stack());
         self.record().watching.sampling.follow();

@@ -52,8 +52,8 @@ pub struct Record {
     pub cpu_until: AtomicU64,
     /// The owner's CPU clock, as `ThreadClock::to_bits`.
     pub cpu_clock: AtomicU64,
-    /// An open call is ended by Ctrl-C.
-    pub sigint: AtomicBool,
+    /// How often Ctrl-C had been pressed when the oldest of the open calls began that it ends; `u64::MAX`: there is none.
+    pub sigint: AtomicU64,
     /// An open call counts instructions.
     pub counting: AtomicBool,
     /// An open call that may be suspended limits CPU time.
@@ -117,7 +117,7 @@ impl Default for Record {
             lookout: Lookout::default(),
             cpu_until: AtomicU64::new(u64::MAX),
             cpu_clock: AtomicU64::new(0),
-            sigint: AtomicBool::new(false),
+            sigint: AtomicU64::new(u64::MAX),
             counting: AtomicBool::new(false),
             sampling: AtomicBool::new(false),
             sampled_at: AtomicU64::new(0),
@@ -159,7 +159,7 @@ impl Record {
         self.deadline.store(u64::MAX, Ordering::Relaxed);
         self.lookout.reset();
         self.cpu_until.store(u64::MAX, Ordering::Relaxed);
-        self.sigint.store(false, Ordering::Relaxed);
+        self.sigint.store(u64::MAX, Ordering::Relaxed);
         self.counting.store(false, Ordering::Relaxed);
         self.sampling.store(false, Ordering::Relaxed);
         self.suspends.store(false, Ordering::Relaxed);
@@ -270,6 +270,31 @@ impl Record {
         }
     }
 
+    /// In the child of a fork: the thread that ran this state is not there. True if it was in the midst of it: then nobody will ever run it again, and
+    /// what was to be done for it must not be tried for ever, nor end the process. One that did not run may come to another thread.
+    fn vanishes(&self, state: &State) -> bool {
+        // The next thread may get the control block of the one that has gone.
+        self.home.store(0, Ordering::Relaxed);
+        let mut in_call = false;
+        state.for_each_open(|s| in_call |= !s.is_asleep());
+        if !(in_call || state.follows.get() && state.runs_here()) {
+            return false;
+        }
+        self.owner.store(0, Ordering::Relaxed);
+        self.deadline.store(u64::MAX, Ordering::Relaxed);
+        self.cpu_until.store(u64::MAX, Ordering::Relaxed);
+        self.sigint.store(u64::MAX, Ordering::Relaxed);
+        self.counting.store(false, Ordering::Relaxed);
+        self.sampling.store(false, Ordering::Relaxed);
+        self.poll_at.store(u64::MAX, Ordering::Relaxed);
+        self.sweeps.store(0, Ordering::Relaxed);
+        self.watching.reset();
+        self.stuck.store(ptr::null_mut(), Ordering::Relaxed);
+        self.closing.store(false, Ordering::Relaxed);
+        self.request.answer(self.request.flags());
+        true
+    }
+
     /// A delivery begins. **Signal context.**
     pub fn walks(&self, now: Ticks) {
         self.walk_began.store(now.as_nanos(), Ordering::Relaxed);
@@ -278,6 +303,12 @@ impl Record {
     /// Whether one is under way that began then. **Signal context.**
     pub fn is_walked_since(&self, began: Ticks) -> bool {
         self.walk_began.load(Ordering::Relaxed) == began.as_nanos()
+    }
+
+    /// The state has come to another thread: a delivery that was under way, or is over, was the former's. Owner thread, when no handler looks at the state any more.
+    pub fn has_not_walked(&self) {
+        self.walk_began.store(0, Ordering::Relaxed);
+        self.walk_took.store(0, Ordering::Relaxed);
     }
 
     /// When the last one ended.
@@ -300,26 +331,30 @@ impl Record {
 #[inline(never)] // compared by address: it must have one
 pub fn after_fork() {
     crate::jit::after_fork();
-    crate::sigint::after_fork();
     let me = Thread::current();
+    let mut want_sigint = 0;
     RECORDS.for_each_used(|r| {
         r.inspectors.none_after_fork();
         r.lookout.reset(); // what the parent's timer thread was about to promise
-        // The other threads of the parent are gone, and with them whatever they ran: only this thread's calls go on, and
-        // they are those whose state has this thread's stack above it. A record of a vanished thread keeps its dead owner; a
-        // poke at it finds nobody.
         // Relaxed: one thread.
         let state = r.state.load(Ordering::Relaxed);
-        if r.owner.load(Ordering::Relaxed) != 0 && !state.is_null() {
-            // SAFETY: a state that is attached; this thread is the only one.
-            let state = unsafe { &*state };
-            if state.pthread.get() == thread_identity() {
-                r.owner.store(me.to_bits(), Ordering::Relaxed);
-                r.cpu_clock
-                    .store(ThreadClock::current().to_bits(), Ordering::Relaxed);
-            }
+        // SAFETY: null, or a state that is attached; this thread is the only one.
+        let Some(state) = (unsafe { state.as_ref() }) else {
+            return;
+        };
+        let is_ours = state.pthread.get() == thread_identity();
+        if is_ours && r.owner.load(Ordering::Relaxed) != 0 {
+            r.owner.store(me.to_bits(), Ordering::Relaxed);
+            let clock = ThreadClock::current().to_bits();
+            r.cpu_clock.store(clock, Ordering::Relaxed);
+            r.watching.sampling.follow();
         }
+        if !is_ours && r.vanishes(state) {
+            return;
+        }
+        state.for_each_open(|s| want_sigint += usize::from(s.limits.sigint));
     });
+    crate::sigint::after_fork(want_sigint);
 }
 
 /// An identity of the thread that a fork keeps: `pthread_self`.

@@ -256,6 +256,15 @@ impl Scope {
         }
         if self.limits.sigint && self.sigints != sigint::count() {
             self.hit(Reason::Interrupt);
+            sigint::ends(self.sigints); // so nobody raises it again
+        }
+    }
+
+    /// How often Ctrl-C had been pressed before, if one more ends it; else the greatest number.
+    pub fn sigint_since(&self) -> u64 {
+        match self.limits.sigint {
+            true => self.sigints,
+            false => u64::MAX,
         }
     }
 
@@ -357,7 +366,7 @@ impl Scopes {
         // SAFETY: it was taken here, and nobody has it.
         unsafe {
             if (*scope).limits.sigint {
-                sigint::close();
+                sigint::close((*scope).sigints, (*scope).hit.get().is_some());
             }
             (*scope).next_free.set(self.free.get());
         }

@@ -5,7 +5,7 @@
 //! From then on the id is unknown: the word serves another coroutine with another generation.
 //!
 //! An id is `place << 30 | nonce`, below 2^53 so that a Lua number holds it. The nonce is how often the place has been used, enciphered by a
-//! key of this process: so an id cannot be guessed from another one, and none is used twice before its place has been used 33 million
+//! key of this process: so an id cannot be guessed from another one, and none is used twice before its place has been used 16 million
 //! times. It is the low part of the generation, so that one word decides whether an id is alive and takes the request.
 //!
 //! A request here is not a stop: the coroutine's hook calls what the state has registered ([`crate::Guest::on_interrupt`]), which
@@ -159,16 +159,38 @@ fn nonce(place: usize, uses: u64) -> u64 {
 
 /// A permutation of the numbers of 30 bits, another one for each place: a Feistel network, the rounds of which are SipHash.
 fn encipher(place: usize, number: u64) -> u64 {
-    static KEY: OnceLock<RandomState> = OnceLock::new();
     const HALF: u32 = NONCE_BITS / 2;
     const MASK: u64 = (1 << HALF) - 1;
-    let key = KEY.get_or_init(RandomState::new);
+    let key = key();
     let (mut left, mut right) = (number >> HALF & MASK, number & MASK);
     for round in 0..4u8 {
         let mixed = left ^ key.hash_one((round, place, right)) & MASK;
         (left, right) = (right, mixed);
     }
     left << HALF | right
+}
+
+/// The key of this process. (Not a `OnceLock`, for which the child of a fork would wait for ever if another thread was just filling it.)
+fn key() -> &'static RandomState {
+    static KEY: AtomicPtr<RandomState> = AtomicPtr::new(ptr::null_mut());
+    // Acquire and Release: who finds it reads all of it.
+    let key = KEY.load(Ordering::Acquire);
+    // SAFETY: null, or one that stays.
+    if let Some(key) = unsafe { key.as_ref() } {
+        return key;
+    }
+    let new = Box::into_raw(Box::default());
+    match KEY.compare_exchange(ptr::null_mut(), new, Ordering::Release, Ordering::Acquire) {
+        // SAFETY: ours, and it stays.
+        Ok(_) => unsafe { &*new },
+        Err(first) => {
+            // SAFETY: nobody else has seen ours; the first one stays.
+            unsafe {
+                drop(Box::from_raw(new));
+                &*first
+            }
+        }
+    }
 }
 
 /// The coroutine is gone, and its id unknown from now on.

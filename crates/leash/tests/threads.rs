@@ -3,8 +3,9 @@
 mod common;
 use common::{Lua, ms, timeout};
 use leash::{Guest, Handle, How, Limits, Reason, interrupt, sys};
+use std::ffi::CStr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Barrier, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -288,6 +289,90 @@ fn a_limit_goes_on_in_a_child_that_forks_in_the_middle() {
     let pid = lua.ok("return pid").parse::<f64>().unwrap() as libc::pid_t;
     // SAFETY: our child.
     unsafe { assert_exits_with_zero(pid) };
+}
+
+fn cpu_of_process() -> Duration {
+    let mut t = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: `t` is filled.
+    unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut t) };
+    Duration::new(t.tv_sec as u64, t.tv_nsec as u32)
+}
+
+/// The system begins to count a thread's CPU time anew in the child: a limit was missed by all that the parent's thread had used before it.
+#[test]
+fn a_limit_of_cpu_time_goes_on_in_a_child_that_forks_in_the_middle() {
+    let lua = Lua::new();
+    // SAFETY: as above.
+    unsafe {
+        sys::lua_pushcfunction(lua.l, fork);
+        sys::lua_setglobal(lua.l, c"fork".as_ptr());
+    }
+    let parent = std::process::id();
+    let start = cpu_of_process();
+    while cpu_of_process() - start < ms(600) {
+        std::hint::spin_loop();
+    }
+    let r = lua.run(
+        "pid = fork() while true do end",
+        &Limits::new().cpu(ms(200)),
+    );
+    let fine = r.is_err_and(|s| s.reason == Reason::Cpu);
+    if std::process::id() != parent {
+        let used = cpu_of_process();
+        let fine = fine && used < ms(500);
+        // SAFETY: the child.
+        unsafe { libc::_exit(if fine { 0 } else { 1 }) };
+    }
+    assert!(fine);
+    let pid = lua.ok("return pid").parse::<f64>().unwrap() as libc::pid_t;
+    // SAFETY: our child.
+    unsafe { assert_exits_with_zero(pid) };
+}
+
+/// In the child of a fork a new thread gets the control block of one that has vanished. It is not taken for that: what it runs has its own owner.
+#[test]
+fn a_state_of_a_vanished_thread_comes_to_a_new_one() {
+    // SAFETY: a new state.
+    let state = unsafe { sys::luaL_newstate() } as usize;
+    let run = move |code: &CStr| {
+        let l = state as *mut sys::lua_State;
+        // SAFETY: a live state; one thread uses it at a time.
+        unsafe {
+            let guest = Guest::attach(l).unwrap();
+            assert_eq!(sys::luaL_loadstring(l, code.as_ptr()), 0);
+            guest.call(l, 0, 0, 0, &timeout(50))
+        }
+    };
+    let (ran, forked) = (Barrier::new(2), Barrier::new(2));
+    thread::scope(|s| {
+        s.spawn(|| {
+            run(c"local x = {}").unwrap();
+            ran.wait();
+            forked.wait();
+        });
+        ran.wait();
+        // SAFETY: as above.
+        let pid = unsafe { libc::fork() };
+        if pid == 0 {
+            // SAFETY: as above.
+            unsafe { libc::alarm(20) };
+            let stopped = thread::spawn(move || {
+                let stop = run(c"while true do end");
+                stop.is_err_and(|s| s.reason == Reason::Timeout)
+            });
+            let fine = stopped.join().unwrap_or(false);
+            // SAFETY: the child.
+            unsafe { libc::_exit(if fine { 0 } else { 1 }) };
+        }
+        forked.wait();
+        // SAFETY: our child.
+        unsafe { assert_exits_with_zero(pid) };
+    });
+    // SAFETY: nobody uses it any more.
+    unsafe { sys::lua_close(state as *mut sys::lua_State) };
 }
 
 /// # Safety

@@ -2,7 +2,8 @@
 //!
 //! `fork` copies the memory and only one of the threads. What this crate remembers about threads is then wrong in the child: there
 //! is no timer thread, and the only thread has another id. A handler registered with `pthread_atfork` puts it right before
-//! `fork` returns: first the identity of the thread, then the timer, then the functions that were given to [`on_child`].
+//! `fork` returns: first the identity of the thread and its CPU clock, then the timer's list, then the functions that were given to [`on_child`], and last
+//! the timer thread.
 //!
 //! What must always be true: the handler takes no lock that another thread of the parent might have held. All state here is
 //! in atomics; the allocator and the threads library are made usable by the C library before handlers run.
@@ -14,6 +15,7 @@
 //! Not covered: children made by a bare `clone` or `_Fork`, which run no handlers, and `vfork`, whose child must only call
 //! `exec`.
 
+use crate::cpu;
 use crate::list::List;
 use crate::os;
 use crate::poke;
@@ -23,6 +25,7 @@ use crate::tsc;
 use std::cell::Cell;
 use std::io;
 use std::ptr;
+use std::time::Duration;
 
 static REGISTERED: AtomicU8 = AtomicU8::new(0);
 static CHILD: List = List::over(AtomicPtr::new(ptr::null_mut()));
@@ -30,6 +33,8 @@ static CHILD: List = List::over(AtomicPtr::new(ptr::null_mut()));
 thread_local! {
     /// This thread is about to fork, and no handler has run in the child yet.
     static FORKING: Cell<bool> = const { Cell::new(false) };
+    /// Its CPU time then.
+    static FORKED_AT: Cell<Duration> = const { Cell::new(Duration::ZERO) };
 }
 
 /// Registers a function to be run in the child of every `fork()`, on the forking thread.
@@ -71,13 +76,19 @@ pub(crate) fn register() -> io::Result<()> {
 
 extern "C" fn before() {
     FORKING.set(true);
+    FORKED_AT.set(cpu::own_time());
 }
 
 extern "C" fn in_child() {
     if FORKING.replace(false) {
         poke::renew_in_child();
         tsc::renew_in_child();
-        timer::renew_in_child();
+        cpu::renew_in_child(FORKED_AT.get());
+        let is_needed = timer::renew_in_child();
         CHILD.call();
+        // Last, for it looks at what those functions put right.
+        if is_needed {
+            timer::start_in_child();
+        }
     }
 }

@@ -162,7 +162,11 @@ impl Thread {
         if os::set_restart(false) {
             ENDS_CALLS.store(1, Ordering::SeqCst);
         }
-        self.poke()
+        let sent = self.poke();
+        if !sent && os::set_restart(true) {
+            ENDS_CALLS.store(0, Ordering::SeqCst); // it has ended: no signal will do that
+        }
+        sent
     }
 
     /// The id as the system counts, never zero; the same number as [`to_bits`](Thread::to_bits).

@@ -238,6 +238,10 @@ impl<T> Slot<T> {
             }
             // `fire` will find it and clear up.
             ORPHAN => self.at.store(0, Ordering::Relaxed),
+            // The timer was claiming it: a fork does not copy all of the memory at one moment.
+            LIVE if self.at.load(Ordering::Relaxed) == IN_CALL => {
+                self.at.store(0, Ordering::Relaxed);
+            }
             LIVE => {}
             // Between two hands, of which none came along: the slot is lost, and its deadline must not count.
             _ => self.at.store(NEVER, Ordering::Relaxed),

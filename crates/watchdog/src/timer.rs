@@ -105,14 +105,22 @@ fn run() {
 }
 
 /// In the child of a fork(), on its only thread.
-pub(crate) fn renew_in_child() {
-    let Some(timer) = existing() else { return };
+/// True if a timer thread is needed at once.
+pub(crate) fn renew_in_child() -> bool {
+    let Some(timer) = existing() else {
+        return false;
+    };
     if TIMER_THREAD.get() {
         timer.schedule.look_again();
-        return;
+        return false;
     }
     timer.running.renew_in_child();
-    if timer.schedule.renew_in_child() {
+    timer.schedule.renew_in_child()
+}
+
+/// Starts it.
+pub(crate) fn start_in_child() {
+    if let Some(timer) = existing() {
         // If it fails, the next `arm` tries again.
         let _ = timer.running.try_now(start);
     }

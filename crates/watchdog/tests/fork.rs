@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering::S
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
-use watchdog::cpu::ThreadClock;
+use watchdog::cpu::{ThreadClock, own_time};
 use watchdog::poke::{self, Thread};
 use watchdog::{Alarm, Ticks, fork};
 
@@ -316,4 +316,35 @@ fn functions_for_the_child() {
         in_child(check);
     });
     assert!(ORDER.lock().unwrap().is_empty(), "not in the parent");
+}
+
+/// What a thread has used is not forgotten in the child, where the system begins to count anew.
+#[test]
+fn cpu_time_goes_on() {
+    let _alone = alone();
+    let (a, calls) = counting();
+    fires(&a, &calls); // so the handlers are there
+    let start = own_time();
+    while own_time() - start < ms(50) {
+        std::hint::spin_loop();
+    }
+    let before = own_time();
+    in_child(|| {
+        let clock = ThreadClock::current();
+        let (own, read) = (own_time(), clock.read().expect("this thread"));
+        assert!(
+            own >= before && read >= before,
+            "{before:?} {own:?} {read:?}"
+        );
+        assert!(read < before + ms(1000), "{before:?} {read:?}");
+        // Another thread has a clock of its own.
+        let other = thread::spawn(|| (own_time(), ThreadClock::current().read()));
+        let (own, read) = other.join().unwrap();
+        assert!(
+            own < ms(50) && read.expect("itself") < ms(50),
+            "{own:?} {read:?}"
+        );
+        in_child(|| assert!(own_time() >= before));
+    });
+    assert!(own_time() < before + ms(1000), "as ever in the parent");
 }

@@ -295,3 +295,29 @@ fn a_system_call_is_ended_on_request_only() {
     }
     assert_eq!(results[2].0, 1);
 }
+
+/// One that has ended takes no signal, by which system calls are restarted again: so they are at once.
+#[test]
+fn a_thread_that_has_ended_leaves_no_calls_to_fail() {
+    // SAFETY: `nothing` does nothing.
+    unsafe { poke::on_poke(nothing).unwrap() };
+    let gone = thread::spawn(Thread::current).join().unwrap();
+    wait_until("its end", || !gone.poke());
+    for _ in 0..100 {
+        assert!(!gone.poke_out_of_call());
+    }
+    wait_until("the flag", || {
+        // SAFETY: the structure is filled.
+        let action = unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            assert_eq!(
+                libc::sigaction(libc::SIGURG, std::ptr::null(), &mut action),
+                0
+            );
+            action
+        };
+        action.sa_flags & libc::SA_RESTART != 0
+    });
+}
+
+fn nothing() {}

@@ -103,14 +103,16 @@ impl Walk {
 
     fn end(self, me: Thread) {
         let (took, now) = (own_time().saturating_sub(self.cpu), Ticks::now());
-        if self.several {
-            RECORDS.for_each_used(|r| {
-                if r.is_walked_since(self.began) && is_of(r, me) {
-                    r.walked(took, now);
-                }
-            });
+        // Not one that has come to another thread meanwhile: that has done nothing for it.
+        let note = |r: &Record| {
+            if r.is_walked_since(self.began) && is_of(r, me) {
+                r.walked(took, now);
+            }
+        };
+        match self.several {
+            true => RECORDS.for_each_used(note),
+            false => note(self.first),
         }
-        self.first.walked(took, now);
     }
 }
 

@@ -88,14 +88,16 @@ impl Record {
             next = deadline;
         }
         let cpu_until = self.cpu_until.load(Ordering::Relaxed);
-        if cpu_until != u64::MAX
-            && let Some(used) = ThreadClock::from_bits(self.cpu_clock.load(Ordering::Relaxed))
-                .and_then(|c| c.read())
-        {
-            // A thread cannot use CPU time faster than the clock on the wall runs.
-            match Duration::from_nanos(cpu_until).checked_sub(used) {
-                None | Some(Duration::ZERO) => reason = Some(Reason::Cpu),
-                Some(left) => next = next.min(now.after(left.max(CPU_STEP))),
+        if cpu_until != u64::MAX {
+            let clock = ThreadClock::from_bits(self.cpu_clock.load(Ordering::Relaxed));
+            // A thread cannot use CPU time faster than the clock on the wall runs. (A clock that cannot be read now, in the child of a fork, can be a moment later.)
+            let left = match clock.and_then(|c| c.read()) {
+                Some(used) => Duration::from_nanos(cpu_until).saturating_sub(used),
+                None => CPU_STEP,
+            };
+            match left {
+                Duration::ZERO => reason = Some(Reason::Cpu),
+                left => next = next.min(now.after(left.max(CPU_STEP))),
             }
         }
         if reason.is_some() && !self.request.ask(generation, CHECK) {

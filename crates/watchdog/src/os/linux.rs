@@ -154,20 +154,61 @@ fn spawn_detached(run: fn()) -> io::Result<()> {
         // SAFETY: as above; the size is a multiple of the page and above the minimum.
         result = check(unsafe { libc::pthread_attr_setstacksize(attr, TIMER_STACK) });
     }
+    // SAFETY: `main_of_timer` takes the function back out of its argument.
+    let mut create = || unsafe {
+        check(libc::pthread_create(
+            thread.as_mut_ptr(),
+            attr,
+            main_of_timer,
+            run as *mut libc::c_void,
+        ))
+    };
     if result.is_ok() {
-        // SAFETY: `main_of_timer` takes the function back out of its argument.
-        result = check(unsafe {
-            libc::pthread_create(
-                thread.as_mut_ptr(),
-                attr,
-                main_of_timer,
-                run as *mut libc::c_void,
-            )
-        });
+        // SAFETY: initialised.
+        let above = unsafe { go_above(attr) };
+        result = create();
+        if above && result.is_err() {
+            // It may not. SAFETY: as above.
+            unsafe { libc::pthread_attr_setinheritsched(attr, libc::PTHREAD_INHERIT_SCHED) };
+            result = create();
+        }
     }
     // SAFETY: initialised, and not used any more.
     unsafe { libc::pthread_attr_destroy(attr) };
     result
+}
+
+/// The policy of the calling thread, if it is one of those that run until they wait, or nearly so.
+fn real_time_policy() -> Option<libc::c_int> {
+    // SAFETY: reads a number of this thread.
+    let policy = unsafe { libc::sched_getscheduler(0) } & !libc::SCHED_RESET_ON_FORK;
+    [libc::SCHED_FIFO, libc::SCHED_RR]
+        .contains(&policy)
+        .then_some(policy)
+}
+
+/// A thread of a real-time policy gives its processor to nobody: the timer thread has to be above the one that it is to stop, or may never run. False if this one
+/// has none, or there is nothing above it.
+///
+/// # Safety
+/// `attr` is initialised.
+unsafe fn go_above(attr: *mut libc::pthread_attr_t) -> bool {
+    let Some(policy) = real_time_policy() else {
+        return false;
+    };
+    let mut param = MaybeUninit::<libc::sched_param>::zeroed();
+    // SAFETY: `param` is filled by the first call; the attributes are initialised, by the caller.
+    unsafe {
+        if libc::sched_getparam(0, param.as_mut_ptr()) != 0 {
+            return false;
+        }
+        let mut param = param.assume_init();
+        param.sched_priority += 1;
+        param.sched_priority <= libc::sched_get_priority_max(policy)
+            && libc::pthread_attr_setinheritsched(attr, libc::PTHREAD_EXPLICIT_SCHED) == 0
+            && libc::pthread_attr_setschedpolicy(attr, policy) == 0
+            && libc::pthread_attr_setschedparam(attr, &param) == 0
+    }
 }
 
 extern "C" fn main_of_timer(run: *mut libc::c_void) -> *mut libc::c_void {
@@ -191,6 +232,9 @@ extern "C" fn main_of_timer(run: *mut libc::c_void) -> *mut libc::c_void {
 fn ask_for_short_turns() {
     /// The least that there is.
     const TURN: Duration = Duration::from_micros(100);
+    if real_time_policy().is_some() {
+        return; // it is let in at once, and would lose that
+    }
     // SAFETY: reads a number of this thread. (-1 may be a nice value or a failure; either can be asked for.)
     let nice = unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) };
     let attributes = SchedAttr {
@@ -263,26 +307,46 @@ pub(crate) fn send_signal(id: NonZeroU64) -> bool {
 ///
 /// `f` must be async-signal-safe.
 pub(crate) unsafe fn on_signal(f: fn()) -> io::Result<()> {
+    let earlier = signal_action();
     // SAFETY: the action touches errno and calls `f`, both async-signal-safe.
-    unsafe { signal_hook_registry::register(SIGNAL, move || keep_errno(f)) }.map(drop)
+    unsafe { signal_hook_registry::register(SIGNAL, move || keep_errno(f)) }?;
+    // What was there before may run on small stacks: Go sends this signal to its own threads, whose goroutines have a few kilobytes, and has a large stack for
+    // its handlers. It is called by ours, so ours has to run there, too. Else it runs where the code does, for the signal stacks that Rust gives its threads are small.
+    if let (Some(earlier), Some(mut ours)) = (earlier, signal_action())
+        && is_handled(&earlier)
+        && earlier.sa_flags & libc::SA_ONSTACK != 0
+    {
+        ours.sa_flags |= libc::SA_ONSTACK;
+        // SAFETY: the action that was just read, with one flag changed.
+        unsafe { libc::sigaction(SIGNAL, &ours, ptr::null_mut()) };
+    }
+    Ok(())
+}
+
+fn signal_action() -> Option<libc::sigaction> {
+    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: the structure is filled by the call.
+    unsafe {
+        let code = libc::sigaction(SIGNAL, ptr::null(), action.as_mut_ptr());
+        (code == 0).then(|| action.assume_init())
+    }
+}
+
+fn is_handled(action: &libc::sigaction) -> bool {
+    ![libc::SIG_DFL, libc::SIG_IGN].contains(&action.sa_sigaction)
 }
 
 pub(crate) fn set_restart(on: bool) -> bool {
     keep_errno(|| {
-        let mut action = MaybeUninit::<libc::sigaction>::zeroed();
-        // SAFETY: the structure is filled by the first call, and given back with one flag changed.
-        unsafe {
-            if libc::sigaction(SIGNAL, ptr::null(), action.as_mut_ptr()) != 0 {
-                return false;
-            }
-            let mut action = action.assume_init();
-            let handled = ![libc::SIG_DFL, libc::SIG_IGN].contains(&action.sa_sigaction);
-            if !handled || (action.sa_flags & libc::SA_RESTART != 0) == on {
-                return false;
-            }
-            action.sa_flags ^= libc::SA_RESTART;
-            libc::sigaction(SIGNAL, &action, ptr::null_mut()) == 0
+        let Some(mut action) = signal_action() else {
+            return false;
+        };
+        if !is_handled(&action) || (action.sa_flags & libc::SA_RESTART != 0) == on {
+            return false;
         }
+        action.sa_flags ^= libc::SA_RESTART;
+        // SAFETY: the action that was just read, with one flag changed.
+        unsafe { libc::sigaction(SIGNAL, &action, ptr::null_mut()) == 0 }
     })
 }
 
