@@ -204,4 +204,17 @@ clean_test("it says where in loops over short calls, too", function()
   end
 end)
 
+-- Little is looked at, and much is done. Each would be over after a tenth of a second or two, and in one case with an error of its own.
+clean_test("what is short, and takes long", function()
+  local long = ("x"):rep(100000)
+  local SOON = 0.005
+  stopped("timeout", leash.call(SOON, function() return long:gsub(".*", ("%0"):rep(2000) .. "%9", 1) end))
+  stopped("timeout", leash.call(SOON, function() return long:gsub("(.*)", ("%1"):rep(2000) .. "%9", 1) end))
+  local set = "[" .. ("abcdefghijklmnopqrstuvwyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123"):rep(2):sub(1, 57) .. "x]*!"
+  local s = ("x"):rep(2046)
+  stopped("timeout", leash.call(SOON, function()
+    for _ in s:gmatch(set) do end
+  end))
+end)
+
 check.finish()

@@ -193,4 +193,43 @@ for _, work in ipairs(works) do
   end)
 end
 
+-- A table that is full, and of which an element that moves to a new key, while the old one becomes nil, has all rebuilt: 65,535 elements each time. The original
+-- moves blocks of them, in which no hook runs; rebuilding takes memory, and that is refused when the time is up.
+if table.move then
+  local function full(k)
+    local t, n = {}, 2 ^ (k - 1) + 2 ^ (k - 2)
+    for i = 1, n do t["k" .. i] = i end
+    for i = 0, 999 do t[3 * i + 1000001] = 1 end
+    for i = n + 1, 2 ^ k - 1001 do t["k" .. i] = i end
+    return t
+  end
+  clean_test("a table that is rebuilt for each element", function()
+    for _ = 1, 5 do
+      local t = full(16)
+      stopped("timeout", leash.call(0.001, function() table.move(t, 1000001, 1003000, 1000002) end))
+      local moved = 0
+      for i = 0, 999 do
+        if t[3 * i + 1000002] then moved = moved + 1 end
+      end
+      ok(moved < 100, moved .. " were moved") -- a block of the original has 170
+      local keys = 0
+      for key, value in pairs(t) do
+        ok(type(key) == "number" and value == 1 or key == "k" .. value)
+        keys = keys + 1
+      end
+      ok(keys >= 2 ^ 16 - 2, keys)
+    end
+  end)
+  -- What memory is refused to is no error of the script's, nor caught by it.
+  clean_test("a table that is rebuilt for each element, in pcall", function()
+    local t = full(16)
+    stopped("timeout", leash.call(0.001, function()
+      while true do pcall(table.move, t, 1000001, 1003000, 1000002) end
+    end))
+    stopped("cpu", leash.call({ cpu = 0.001 }, function()
+      while true do pcall(table.move, t, 1000002, 1003001, 1000001) end
+    end))
+  end)
+end
+
 check.finish()

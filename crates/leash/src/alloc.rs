@@ -4,7 +4,7 @@
 //! ([`crate::memory`]); every other call is passed on. On the way it does three things, all on the thread that runs the state:
 //!
 //! - **counts** the bytes in use, and refuses growth beyond the memory limit ([`crate::memory`]). Never a shrink: Lua takes for granted
-//!   that those succeed.
+//!   that those succeed. So it does where a stop [waits](crate::overdue) for a C function.
 //! - **sees coroutines come and go** ([`crate::coroutines`]). 5.2 and later name the type of a new object in `osize`. 5.1 does
 //!   not: there each block of a coroutine's size is a candidate, and is looked at before it is touched ([`State::is_coroutine`]).
 //!   A candidate's block is zeroed, so that no field of a coroutine that Lua has not set up yet holds garbage when a signal lands.
@@ -18,7 +18,7 @@ use crate::memory::Answer;
 use crate::request::CHECK;
 use crate::state::State;
 use crate::sys::{self, lua_State};
-use crate::{hook, hookless, leftover, sentinel, trace};
+use crate::{hook, hookless, leftover, overdue, sentinel, trace};
 use std::ffi::c_void;
 use std::ptr;
 
@@ -101,6 +101,9 @@ unsafe fn create(state: &State, kind: usize, size: usize) -> *mut c_void {
 // Not inlined, like all below: what is not in `serve` needs no registers to be saved there.
 #[inline(never)]
 unsafe extern "C" fn create_new(state: &State, kind: usize, size: usize) -> *mut c_void {
+    if size >= overdue::LARGE && overdue::is_overdue(state) {
+        return ptr::null_mut();
+    }
     // SAFETY: passed on as it came.
     let new = unsafe { state.memory.ask_host(ptr::null_mut(), kind, size) };
     if !new.is_null() {

@@ -39,6 +39,7 @@ mod lockfree;
 mod mainstate;
 mod memory;
 mod older;
+mod overdue;
 mod pcalls;
 #[cfg(feature = "luajit")]
 mod profile;

@@ -332,6 +332,12 @@ impl Record {
         }
     }
 
+    /// Whether a stop has been asked for, for so long, and is not answered.
+    pub fn has_waited(&self, long: Duration, now: Ticks) -> bool {
+        let at = self.stop_asked_at.load(Ordering::Relaxed);
+        at != 0 && now.since(Ticks::from_nanos(at)) >= long
+    }
+
     fn tell_if_stuck(&self, now: Ticks, reason: Reason) {
         if !self.scoped.load(Ordering::Relaxed) {
             return;

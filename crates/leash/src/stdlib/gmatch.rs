@@ -78,6 +78,8 @@ unsafe fn is_quick(length: usize, pattern: At, pattern_length: usize) -> bool {
     }
     let mut steps = length + 1;
     let mut before = 0;
+    // A set takes a step for each few of its characters.
+    let mut sets = 1;
     for i in 0..pattern_length {
         // SAFETY: in the pattern.
         let c = unsafe { *pattern.add(i) };
@@ -87,10 +89,13 @@ unsafe fn is_quick(length: usize, pattern: At, pattern_length: usize) -> bool {
             b'?' => 2,
             _ => 1,
         };
+        if c == b'[' {
+            sets = pattern_length / 8 + 1;
+        }
         before = c;
         steps = steps.saturating_mul(factor);
     }
-    steps <= MOST
+    steps.saturating_mul(sets) <= MOST
 }
 
 /// The iterator.

@@ -12,6 +12,15 @@ use crate::sys::{self, lua_Integer, lua_State, luaL_Buffer};
 use std::ffi::c_int;
 use std::mem::MaybeUninit;
 
+/// Bytes that are added in a step; 5.1 and LuaJIT add a long text one by one.
+const COPIED_A_STEP: usize = match cfg!(any(feature = "lua51", feature = "luajit")) {
+    true => 4,
+    false => BYTES_A_STEP,
+};
+
+/// Steps that it takes to look a match up in a table with a metatable: `__index` may lead through two thousand others.
+const LOOKED_UP: usize = 64;
+
 /// `string.gsub`
 pub unsafe extern "C-unwind" fn gsub(l: *mut lua_State) -> c_int {
     // SAFETY: a C function called by Lua. The strings are arguments, which stay on the stack. The buffer lies still in this frame; what it owns
@@ -107,6 +116,10 @@ unsafe fn add_value(
                 captures::push(matcher, 0, found);
                 sys::lua_gettable(l, 3);
                 matcher.renew();
+                if sys::lua_getmetatable(l, 3) != 0 {
+                    sys::lua_settop(l, -2);
+                    matcher.work(LOOKED_UP);
+                }
             }
             _ => {
                 add_replacement(matcher, result, found);
@@ -143,11 +156,17 @@ unsafe fn add_replacement(matcher: &mut Matcher, result: *mut luaL_Buffer, found
             }
             add(result, text, escape);
             match *escape.add(1) {
-                b'0' => add(result, found.0, found.1),
+                b'0' => {
+                    add(result, found.0, found.1);
+                    matcher.work(found.1.offset_from_unsigned(found.0) / COPIED_A_STEP);
+                }
                 digit @ b'1'..=b'9' => {
                     let index = usize::from(digit - b'1');
                     match captures::text(matcher, index, found) {
-                        Text::Bytes(at, length) => add(result, at, at.add(length)),
+                        Text::Bytes(at, length) => {
+                            add(result, at, at.add(length));
+                            matcher.work(length / COPIED_A_STEP);
+                        }
                         Text::Position(n) => {
                             sys::lua_pushinteger(matcher.l, n as lua_Integer);
                             sys::luaL_addvalue(result);

@@ -36,8 +36,15 @@ use std::ffi::{CStr, c_int};
 #[cfg(feature = "luajit")]
 pub use insert::insert;
 
-/// Elements between two looks. A power of two.
-const BETWEEN: dialect::Index = 16;
+/// Elements between two looks. A power of two. Each may take as long as it takes to rebuild the table: some ten milliseconds for a large one.
+const BETWEEN: dialect::Index = match cfg!(any(
+    feature = "lua51",
+    feature = "lua52",
+    feature = "luajit"
+)) {
+    true => 4,
+    false => 16,
+};
 
 /// The originals, as far as they are C functions.
 pub struct Stock {

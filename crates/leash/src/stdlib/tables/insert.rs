@@ -11,9 +11,9 @@ use crate::stdlib::front;
 use crate::sys::{self, lua_State};
 use std::ffi::c_int;
 
-/// LuaJIT moves so many elements in a microsecond. But where most of them are nil, and there are a million others, each may take a millisecond.
+/// LuaJIT moves so many elements in no time. But where most of them are nil, and there are a million others, each may take tens of milliseconds.
 #[cfg(feature = "luajit")]
-const FEW: i64 = 1 << 10;
+const FEW: i64 = 1 << 6;
 
 /// `table.insert`
 pub unsafe extern "C-unwind" fn insert(l: *mut lua_State) -> c_int {
