@@ -25,6 +25,9 @@ use leash::Handle;
 static FIRST: AtomicI32 = AtomicI32::new(0);
 
 /// Takes SIGINT and SIGTERM from now on, for the state behind `handle`.
+///
+/// # Errors
+/// If the system has no handler or no thread for it.
 pub fn take(handle: Handle) -> io::Result<()> {
     let wanted: Vec<c_int> = [SIGINT, SIGTERM]
         .into_iter()
