@@ -74,10 +74,20 @@ fn children_hear_it(mut talk: Talk) -> Result<()> {
         arguments.matches("bad argument #1 to").count() == 2,
         "{arguments}"
     );
+    the_mode_is_told(&talk.hears("mode")?)?;
     let works = talk.hears("works")?;
     ensure!(works.starts_with("works\tyes\t"), "{works}");
     let (end, said) = talk.end()?;
     ensure!(end == End::Code(0), "{end:?}: {said}");
+    Ok(())
+}
+
+/// Where a mode is looked at before a program is started, since 5.3, the error has the function's name and the place of the call.
+fn the_mode_is_told(mode: &str) -> Result<()> {
+    if mode.contains("invalid mode") {
+        let named = mode.matches("popen' (invalid mode)").count() == 2;
+        ensure!(named && mode.contains("children.lua:"), "{mode}");
+    }
     Ok(())
 }
 

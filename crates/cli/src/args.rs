@@ -210,6 +210,9 @@ impl Usage {
 }
 
 /// Reads the command line.
+///
+/// # Errors
+/// [`Usage`], where there is nothing to run: wrong usage, `--help`, `--version`.
 pub fn parse(arguments: &Arguments) -> Result<Request, Usage> {
     // SAFETY: `isatty` looks at the descriptor and nothing else.
     let interactive = unsafe { libc::isatty(libc::STDIN_FILENO) } == 1;

@@ -269,11 +269,18 @@ unsafe fn guarded_call(
 
 /// Prints the error on the top of the stack, if `status` says that there is one. Returns the status.
 ///
+/// A stop that is due comes first, for it may be the cause: it has ended the system call that was to read the script. By then the
+/// hook is set, but no Lua runs any more that would meet it.
+///
 /// # Safety
 /// As [`handle_init`].
 unsafe fn report(l: *mut lua_State, status: c_int) -> c_int {
-    // SAFETY: an error status comes with an error object on the top of the stack.
+    // SAFETY: an error status comes with an error object on the top of the stack, and there is room for one value more. A stop
+    // leaves by `longjmp`, to the outer call; nothing is owned here.
     unsafe {
+        if status != ffi::LUA_OK {
+            leash::stdlib::look_up(l);
+        }
         if status != ffi::LUA_OK && !(compat::NIL_IS_SILENT && ffi::lua_isnil(l, -1) != 0) {
             let mut message = ffi::lua_tostring(l, -1);
             if message.is_null() {

@@ -16,6 +16,7 @@ pub mod args;
 pub mod arguments;
 pub mod compat;
 pub mod interpreter;
+mod leaving;
 mod newstate;
 pub mod plan;
 pub mod quantity;

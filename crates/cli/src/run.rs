@@ -7,6 +7,8 @@
 //! | a Lua error | message and traceback, as `lua` prints them | 1 |
 //! | a limit stopped it, while it ran or in a finalizer at the end | the limit and a traceback | 124 |
 //! | a signal stopped it | `interrupted` or `terminated` and a traceback | 130, 143 |
+//!
+//! A stop counts also where the script leaves by `os.exit` ([`leaving`]).
 
 use std::ffi::c_int;
 use std::ptr;
@@ -19,7 +21,7 @@ use crate::args::{Program, RunOptions};
 use crate::arguments::Arguments;
 use crate::interpreter::Job;
 use crate::plan::{Plan, View};
-use crate::{exit, interpreter, newstate, signals, stdio, stop, stuck};
+use crate::{exit, interpreter, leaving, newstate, signals, stdio, stop, stuck};
 use leash::{Limits, Reason, Stop, Vm};
 
 /// Runs what `options` ask for and returns the exit code.
@@ -50,16 +52,32 @@ pub fn run(arguments: &Arguments, options: RunOptions) -> c_int {
     drop(placeholders);
 
     let mut budget = Budget::new(&options);
-    // SAFETY: `l` is the state of `vm`, on this thread; the plan outlives the call.
-    let mut ended = unsafe { call(l, &vm, plan.view(), &budget.limits()) };
+    let left = || {
+        if let Some(mut stop) = vm.stopping() {
+            budget.complete(&mut stop, &options);
+            report(&script, &stop, options.grace);
+            end(stop::code(stop.reason), options.grace);
+        }
+    };
+    let mut ended = leaving::with(&left, || {
+        // SAFETY: `l` is the state of `vm`, on this thread; the plan outlives the call.
+        unsafe { call(l, &vm, plan.view(), &budget.limits()) }
+    });
     budget.spend(ended.reason());
     if let Ended::ByStop(stop) = &mut ended {
         budget.complete(stop, &options);
         report(&script, stop, options.grace);
         stuck::stopped(stop.reason);
     }
-    // SAFETY: the state is not used any more, here or by the script: its call has ended.
-    let closing = unsafe { vm.close(&budget.limits()) };
+    let left = || {
+        if let Ended::ByStop(stop) = &ended {
+            end(stop::code(stop.reason), options.grace);
+        }
+    };
+    let closing = leaving::with(&left, || {
+        // SAFETY: the state is not used any more, here or by the script: its call has ended.
+        unsafe { vm.close(&budget.limits()) }
+    });
     match (ended, closing) {
         (Ended::ByItself(code), None) => code,
         (Ended::ByItself(_), Some(mut stop)) => {
@@ -132,6 +150,12 @@ fn leave(code: c_int, grace: Duration) -> c_int {
     } else {
         stdio::end_process(code)
     }
+}
+
+/// Ends the process after a stop, where `main` cannot return any more.
+fn end(code: c_int, grace: Duration) {
+    stdio::flush_within(grace);
+    stdio::end_process(code);
 }
 
 /// What to call the script in messages.

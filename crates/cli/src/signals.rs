@@ -14,7 +14,6 @@ use std::ffi::c_int;
 use std::io;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::thread;
-use std::time::Duration;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -25,10 +24,10 @@ use leash::Handle;
 /// The first signal that came, or 0.
 static FIRST: AtomicI32 = AtomicI32::new(0);
 
-/// How long unwritten output may take when the process ends by a signal while no Lua runs.
-const FLUSH: Duration = Duration::from_millis(200);
-
 /// Takes SIGINT and SIGTERM from now on, for the state behind `handle`.
+///
+/// # Errors
+/// If the system has no handler or no thread for it.
 pub fn take(handle: Handle) -> io::Result<()> {
     let wanted: Vec<c_int> = [SIGINT, SIGTERM]
         .into_iter()
@@ -47,7 +46,7 @@ pub fn take(handle: Handle) -> io::Result<()> {
                     stdio::end_process(exit::SIGNAL + signal);
                 }
                 if !handle.interrupt() {
-                    stdio::flush_within(FLUSH);
+                    stdio::flush_within(stdio::A_MOMENT);
                     stdio::message_unbuffered(word());
                     stdio::end_process(code());
                 }

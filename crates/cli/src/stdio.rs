@@ -82,7 +82,10 @@ fn line(text: &[u8]) -> Vec<u8> {
     [NAME.to_bytes(), text, b"\n"].concat()
 }
 
-/// Flushes all C streams, but waits no longer than this. Whether it is done.
+/// How long unwritten output may take where no time is left: as long as a helper thread needs, and a reader that is awake.
+pub const A_MOMENT: Duration = Duration::from_millis(200);
+
+/// Flushes all C streams, but waits no longer than this, or [a moment](A_MOMENT). Whether it is done.
 ///
 /// If not, a thread still holds the lock of some stream, so that the process must end by [`end_process`]: `exit` would wait.
 pub fn flush_within(time: Duration) -> bool {
@@ -94,7 +97,7 @@ pub fn flush_within(time: Duration) -> bool {
             unsafe { libc::fflush(std::ptr::null_mut()) };
             let _ = done.send(()); // nobody waits any longer
         });
-    helper.is_ok() && flushed.recv_timeout(time).is_ok()
+    helper.is_ok() && flushed.recv_timeout(time.max(A_MOMENT)).is_ok()
 }
 
 /// Keeps the numbers of closed standard streams taken while this process opens descriptors of its own: a pipe of ours that
@@ -133,4 +136,19 @@ impl Drop for Placeholders {
 pub fn end_process(code: c_int) -> ! {
     // SAFETY: takes the process with it, and whatever could be in the way.
     unsafe { libc::_exit(code) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Instant;
+
+    /// It gave up before its helper had begun, and the process ended without what the script had written.
+    #[test]
+    fn no_time_is_still_enough_for_streams_that_nobody_blocks() {
+        for _ in 0..50 {
+            let started = Instant::now();
+            assert!(flush_within(Duration::ZERO) || started.elapsed() >= A_MOMENT);
+        }
+    }
 }

@@ -12,9 +12,6 @@ use crate::args::RunOptions;
 use crate::{signals, stdio, stop};
 use leash::Reason;
 
-/// How long unwritten output may take. The stuck thread may hold the lock of a stream for ever.
-const FLUSH: Duration = Duration::from_millis(200);
-
 /// What the message needs, for a callback that can carry no data.
 static CONTEXT: OnceLock<(String, RunOptions)> = OnceLock::new();
 
@@ -39,7 +36,7 @@ pub fn end(reason: Reason, elapsed: Duration) {
         None if signals::pending() => Reason::Interrupt,
         None => reason,
     };
-    stdio::flush_within(FLUSH);
+    stdio::flush_within(stdio::A_MOMENT); // the stuck thread may hold the lock of a stream for ever
     stdio::message_unbuffered(&stop::stuck_message(script, options, reason, elapsed));
     stdio::end_process(stop::code(reason));
 }

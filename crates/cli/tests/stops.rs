@@ -2,12 +2,13 @@
 
 mod support;
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::Read;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use libc::{SIGINT, SIGTERM};
+use support::ends::{READY, end, line, send, start};
 use support::{Folder, Outcome, leash, outcome};
 
 /// What has not come by then does not come. The machine may be busy.
@@ -18,17 +19,6 @@ fn script(name: &str, options: &[&str], code: &str) -> Outcome {
     let folder = Folder::new(name);
     folder.write("x.lua", code);
     outcome(leash(options).arg("x.lua").current_dir(folder.path()))
-}
-
-/// The first line of what went to stderr, which must be followed by a traceback.
-fn line(outcome: &Outcome) -> &str {
-    let (line, traceback) = outcome.stderr.split_once('\n').unwrap_or_default();
-    assert!(
-        traceback.starts_with("stack traceback:\n\t"),
-        "{}",
-        outcome.stderr
-    );
-    line
 }
 
 #[test]
@@ -336,63 +326,6 @@ fn output_that_nobody_reads_does_not_keep_the_process() {
     assert!(started.elapsed() < SOON);
     assert_eq!(status.code(), Some(124));
 }
-
-/// Starts `code`, which must print a line when it is ready.
-fn start(options: &[&str], code: &str) -> (Child, BufReader<std::process::ChildStdout>) {
-    let mut command = leash(options);
-    command
-        .args(["-e", code])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    // SAFETY: sets signals to their defaults and nothing else: whoever runs the tests may have them ignored.
-    unsafe {
-        command.pre_exec(|| {
-            libc::signal(SIGINT, libc::SIG_DFL);
-            libc::signal(SIGTERM, libc::SIG_DFL);
-            Ok(())
-        });
-    }
-    let mut child = command.spawn().expect("the program starts");
-    let mut stdout = BufReader::new(child.stdout.take().expect("it is a pipe"));
-    let mut ready = String::new();
-    stdout.read_line(&mut ready).expect("it can be read");
-    assert_eq!(ready, "ready\n");
-    // Now it goes on to what it says that it is ready for.
-    std::thread::sleep(Duration::from_millis(200));
-    (child, stdout)
-}
-
-fn send(child: &Child, signal: i32) {
-    let id = libc::pid_t::try_from(child.id()).expect("an id fits");
-    // SAFETY: the child has not been waited for, so the id is still its own.
-    assert_eq!(unsafe { libc::kill(id, signal) }, 0);
-}
-
-/// Waits for the end, but not for ever; its exit code and stderr.
-fn end(mut child: Child) -> (Option<i32>, String) {
-    let started = Instant::now();
-    let status = loop {
-        if let Some(status) = child.try_wait().expect("it is our child") {
-            break status;
-        }
-        if started.elapsed() > Duration::from_secs(20) {
-            child.kill().expect("it still runs");
-            break child.wait().expect("it has been killed");
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    };
-    let mut stderr = String::new();
-    child
-        .stderr
-        .take()
-        .expect("it is a pipe")
-        .read_to_string(&mut stderr)
-        .expect("it can be read");
-    (status.code(), stderr)
-}
-
-const READY: &str = "io.write('ready\\n') io.stdout:flush() ";
 
 #[test]
 fn signals_stop_the_script_in_good_order() {

@@ -23,6 +23,7 @@ use crate::state::State;
 use crate::sys::{self, lua_State};
 use crate::{hook, raise, sigint, userhook};
 use std::ffi::{CStr, c_int};
+use std::ptr;
 use std::time::Duration;
 use watchdog::{Ticks, cpu::ThreadClock};
 
@@ -240,6 +241,21 @@ impl State {
             return None;
         }
         self.make_report(scope, enclosing)
+    }
+
+    /// The report of the outermost call that has to end and is still open.
+    pub fn report_so_far(&self) -> Option<Box<Stop>> {
+        let mut outermost = ptr::null();
+        self.for_each_scope(|s| {
+            if s.hit.get().is_some() {
+                outermost = ptr::from_ref(s);
+            }
+        });
+        // SAFETY: open scopes stay in place.
+        let scope: &Scope = unsafe { outermost.as_ref() }?;
+        let mut stop = self.make_report(scope, true)?; // the traceback is kept for the one that is made in the end
+        stop.enclosing = false;
+        Some(stop)
     }
 
     #[cold]

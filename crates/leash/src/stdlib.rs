@@ -39,6 +39,8 @@ use crate::sys::{self, lua_CFunction, lua_State};
 use std::ffi::c_int;
 use stock::Stock;
 
+pub use steps::look_up;
+
 /// The functions of `string`, and what stands in for each.
 fn strings(stock: &Stock) -> [(lua_CFunction, lua_CFunction); 5] {
     [

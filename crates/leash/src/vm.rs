@@ -187,6 +187,14 @@ impl Vm {
         unsafe { self.state().call(l, nargs, nresults, msgh, limits) }
     }
 
+    /// What the calls that are open have to end with, if anything: the outermost of those that have to. For hosts that a script can leave inside a call,
+    /// without the call's return: `os.exit(code, true)` closes the state, under the limits of the call, and calls `exit`. (`atexit` is the place to ask.)
+    ///
+    /// On the thread of the state, which may be gone.
+    pub fn stopping(&self) -> Option<Box<Stop>> {
+        self.state().report_so_far()
+    }
+
     /// `lua_close` under limits: it runs every finalizer. Returns what stopped them, if anything did; the state is closed all the
     /// same. (A finalizer that is stopped gives way to the next.)
     ///

@@ -1,7 +1,7 @@
 //! Guarded library functions in a state of a host: without Lua's module, attached or not.
 
 use leash::{Limits, Reason, Vm, stdlib, sys};
-use std::ffi::CString;
+use std::ffi::{CString, c_int};
 use std::time::Duration;
 use sys::lua_State;
 
@@ -71,6 +71,28 @@ fn an_attached_state_is_stopped() {
         }
         load(l, "assert(('abc'):rep(2) == 'abcabc')");
         assert_eq!(vm.call(l, 0, 0, 0, &Limits::new()).expect("no stop"), 0);
+        vm.close(&Limits::new());
+    }
+}
+
+/// A C function of a host that works for long, and looks up.
+unsafe extern "C-unwind" fn works(l: *mut lua_State) -> c_int {
+    loop {
+        // SAFETY: called by Lua, with free slots. Nothing is owned here.
+        unsafe { stdlib::look_up(l) };
+    }
+}
+
+#[test]
+fn a_function_of_the_host_is_stopped_where_it_looks_up() {
+    let limits = Limits::new().timeout(Duration::from_millis(20));
+    // SAFETY: a state of our own, on this thread.
+    unsafe {
+        let l = sys::luaL_newstate();
+        let vm = Vm::attach(l).expect("it can be attached");
+        sys::lua_pushcfunction(l, works);
+        let stop = vm.call(l, 0, 0, 0, &limits).expect_err("it is endless");
+        assert_eq!(stop.reason, Reason::Timeout);
         vm.close(&Limits::new());
     }
 }

@@ -3,6 +3,9 @@
 use super::{Problem, quantity};
 
 /// Reads a count. The most is what Lua's own integers can hold.
+///
+/// # Errors
+/// One line: why it is none, and how to write one.
 pub fn parse_count(text: &str) -> Result<u64, String> {
     let count = quantity(
         text,

@@ -20,6 +20,9 @@ const UNITS: &[(&str, u64)] = &[
 ];
 
 /// Reads a duration. Zero is a duration: a limit of zero stops at once.
+///
+/// # Errors
+/// One line: why it is none, and how to write one.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let nanoseconds = quantity(
         text,

@@ -21,6 +21,9 @@ const UNITS: &[(&str, u64)] = &[
 ];
 
 /// Reads a size in bytes. The most is what one allocation can be, half of the address space.
+///
+/// # Errors
+/// One line: why it is none, and how to write one.
 pub fn parse_size(text: &str) -> Result<usize, String> {
     let bytes = quantity(
         text,

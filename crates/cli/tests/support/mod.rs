@@ -2,6 +2,8 @@
 
 #![allow(dead_code)] // each test program uses a part of it
 
+pub mod ends;
+
 use std::ffi::OsStr;
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -12,6 +12,8 @@ pub const INTERVAL: isize = 8192;
 
 /// Lets Lua call our hook, if it is set on `l`. That may raise, or run code of the script.
 ///
+/// For C functions of a host, too, that work for long or wait: a system call that a stop has ended fails with `EINTR`, and by then the hook is set.
+///
 /// # Safety
 /// In a C function that Lua has called, in `l`, with a free slot. Nothing that owns anything is alive.
 #[cold]
