@@ -196,3 +196,38 @@ impl State {
         jump.is_some_and(|j| (low..high).contains(&j))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::guest::Guest;
+    use crate::sys;
+    use std::time::Duration;
+    use watchdog::Ticks;
+
+    /// The rest is the thread's that has walked, and a delivery that was under way there is not the other's.
+    #[test]
+    fn a_state_that_changes_threads_has_not_walked() {
+        // SAFETY: a new state; one thread uses it at a time.
+        let l = unsafe { sys::luaL_newstate() } as usize;
+        // SAFETY: as above.
+        let attach = move || unsafe { Guest::attach(l as *mut sys::lua_State).unwrap() };
+        let guest = attach();
+        let (record, now) = (guest.state().record(), Ticks::now());
+        for under_way in [false, true] {
+            record.walks(now);
+            if !under_way {
+                record.walked(Duration::from_secs(5), now);
+            }
+            assert!(record.rests(Ticks::now()));
+            let rests = std::thread::spawn(move || {
+                let guest = attach();
+                guest.state().follow_to_this_thread();
+                guest.state().record().rests(Ticks::now())
+            });
+            assert!(!rests.join().unwrap());
+            guest.state().follow_to_this_thread();
+        }
+        // SAFETY: nobody uses it any more.
+        unsafe { sys::lua_close(l as *mut sys::lua_State) };
+    }
+}
