@@ -65,8 +65,7 @@ pub fn is_wanted() -> bool {
 /// In the child of a fork, in which so many calls are open.
 pub fn after_fork(open: usize) {
     BUSY.store(false, Ordering::Relaxed); // one thread
-    OPEN.store(open, Ordering::Relaxed);
-    if open == 0 {
+    if OPEN.swap(open, Ordering::Relaxed) != 0 && open == 0 {
         give_back();
     }
 }
@@ -106,13 +105,14 @@ pub fn close(since: u64, told: bool) {
         });
     }
     fence(Ordering::SeqCst); // `ask`
-    if !told && ends(since) {
-        if last {
-            // SAFETY: sends a signal to this thread.
-            unsafe { libc::raise(libc::SIGINT) };
-        } else {
-            ask(count());
-        }
+    if told || since == count() {
+        return;
+    }
+    if !last {
+        ask(count());
+    } else if take(count()) {
+        // SAFETY: sends a signal to this thread.
+        unsafe { libc::raise(libc::SIGINT) };
     }
 }
 
