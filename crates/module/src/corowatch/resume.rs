@@ -136,7 +136,12 @@ unsafe fn follows_users_clock(l: *mut lua_State, guest: Guest, index: c_int) -> 
     // SAFETY: by the caller. Three slots are free beyond the arguments.
     unsafe {
         let co = sys::lua_tothread(l, index);
-        if guest.watch_of(co).is_none() || guest.is_killed(co) || co == guest.main() {
+        let follows = guest.watch_of(co).is_some() && guest.ward_of(co).is_none();
+        if !follows || guest.is_killed(co) || co == guest.main() {
+            return false;
+        }
+        // What cannot be resumed has a resume that goes on, whose clock is not to be touched.
+        if sys::lua_status(co) != sys::LUA_YIELD && not_resumable(l, co).is_some() {
             return false;
         }
         sys::lua_rawgetp(l, sys::LUA_REGISTRYINDEX, key(&DISPATCH));
