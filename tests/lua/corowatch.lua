@@ -592,6 +592,22 @@ test("the default clock tells the time of day", function()
   if d > 2 then error("off by " .. d) end
 end)
 
+test("the error of a kill is its message", function()
+  local co = corowatch.watch(coroutine.create(LOOP), 0.05)
+  local _, e = corowatch.resume(co)
+  matches(e, EXCEEDED)
+  if not coroutine.close then return end
+  local ok, last = coroutine.close(co)
+  eq(ok, false) eq(last, e)
+  local body = load("local seen = ... return function() " ..
+    "local x <close> = setmetatable({}, { __close = function(_, e) seen[1] = e end }) while true do end end")
+  local seen = {}
+  co = corowatch.watch(coroutine.create(body(seen)), 0.05)
+  local _, e2 = corowatch.resume(co)
+  ok, last = coroutine.close(co)
+  eq(ok, false) eq(last, e2) eq(seen[1], e2)
+end)
+
 test("watches do not keep coroutines, and leave nothing behind", function()
   collectgarbage() collectgarbage()
   local before = collectgarbage "count"

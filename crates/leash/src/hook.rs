@@ -26,7 +26,7 @@ pub use placing::{
 pub use shortage::{memory_ran_out, trace_from_allocator};
 
 use crate::coroutines::{Entry, SavedHook};
-use crate::raise::{raise, throw, throw_for};
+use crate::raise::{raise, throw_for};
 use crate::record::{RECORDS, Record};
 use crate::request::{BREAK, CHECK, SWEEP, TARGETS, WATCH};
 use crate::state::{COUNT_STEP, State};
@@ -98,8 +98,9 @@ unsafe extern "C-unwind" fn hook(l: *mut lua_State, ar: *mut lua_Debug) {
     }
     // SAFETY: `l` runs this hook, and nothing here owns anything.
     if !state.frame.get().is_null() && unsafe { state.look_at_watch(l, counted) } {
+        // Only a coroutine that can be closed tells its last error to anybody.
         // SAFETY: as above.
-        unsafe { throw(state, l) };
+        unsafe { throw_for(state, l, sys::CLOSES_COROUTINES.then_some(l)) };
     }
     if hookless::in_event(state) {
         return; // interrupts are for the program, and are delivered again when it goes on

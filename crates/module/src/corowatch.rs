@@ -25,6 +25,7 @@
 //! What could go wrong: a callback raises. It runs in the hook of the late coroutine, and the error goes to that coroutine as any
 //! error would. Nothing here owns anything at that point.
 
+pub mod message;
 mod place;
 pub mod resume;
 mod seconds;
@@ -61,6 +62,9 @@ pub unsafe extern "C-unwind" fn open(l: *mut lua_State) -> c_int {
             return 1;
         }
         guest.on_watch(on_watch);
+        crate::watch::open(l);
+        message::open(l);
+        guest.on_ward(crate::watch::warning::warn, crate::watch::doom::push);
         let name = c"=corowatch".as_ptr();
         if sys::luaL_loadbuffer(l, GLUE.as_ptr().cast::<c_char>(), GLUE.len(), name) != 0 {
             sys::lua_error(l);
