@@ -608,6 +608,53 @@ test("the error of a kill is its message", function()
   eq(ok, false) eq(last, e2) eq(seen[1], e2)
 end)
 
+test("callbacks that refer to their coroutine go with it", function()
+  local leash = require "leash"
+  local big = 1000
+  local function measure(name, n, make)
+    collectgarbage() collectgarbage()
+    local before = collectgarbage "count"
+    for _ = 1, n do make() end
+    collectgarbage() collectgarbage()
+    local grown = collectgarbage "count" - before
+    if grown > n * 2 then error(name .. ": grown by " .. grown .. " KiB") end
+  end
+  local function watched(body, limit)
+    local co
+    local ballast = ("x"):rep(big):rep(4) .. tostring({})
+    co = corowatch.watch(coroutine.create(body), limit or 10, nil, function() return co, ballast end)
+    return co
+  end
+  measure("returned", 500, function() corowatch.resume(watched(function() return 1 end)) end)
+  measure("yielded", 500, function()
+    local co = watched(function() corowatch.yield() end)
+    corowatch.resume(co) corowatch.resume(co)
+  end)
+  measure("failed", 500, function() corowatch.resume(watched(function() error "x" end)) end)
+  measure("killed", 500, function() corowatch.resume(watched(LOOP, 0)) end)
+  local function warded(body)
+    local co
+    local ballast = ("x"):rep(big):rep(4) .. tostring({})
+    co = coroutine.create(body)
+    leash.watch(co, { timeout = 10, warn = 9, on_warn = function() return co, ballast end })
+    return co
+  end
+  measure("ward returned", 500, function() leash.resume(warded(function() end)) end)
+  measure("ward failed", 500, function() leash.resume(warded(function() error "x" end)) end)
+  -- One that goes on keeps its own.
+  local calls = 0
+  local co
+  co = corowatch.watch(coroutine.create(function()
+    pcall(corowatch.resume, co)
+    corowatch.yield()
+    coroutine.wrap(function() corowatch.resume(co) end)()
+    LOOP()
+  end), 0.08, 0.04, function() calls = calls + 1 return nil, co end)
+  eq(corowatch.resume(co), true)
+  eq(corowatch.resume(co), false)
+  eq(calls, 2)
+end)
+
 test("watches do not keep coroutines, and leave nothing behind", function()
   collectgarbage() collectgarbage()
   local before = collectgarbage "count"

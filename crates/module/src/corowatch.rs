@@ -20,11 +20,12 @@
 //! | `asks(yes)` | whether each resume has to ask the glue by which clock it goes |
 //! | `gettime()`, `version`, `globals` | |
 //!
-//! It gives `dispatch(event, co)` in return, which is kept in the registry.
+//! It gives `dispatch(event, co)` in return, which is kept in the registry, and the table `callbacks`.
 //!
 //! What could go wrong: a callback raises. It runs in the hook of the late coroutine, and the error goes to that coroutine as any
 //! error would. Nothing here owns anything at that point.
 
+mod callbacks;
 pub mod message;
 mod place;
 pub mod resume;
@@ -95,6 +96,8 @@ pub unsafe extern "C-unwind" fn open(l: *mut lua_State) -> c_int {
         sys::lua_call(l, 1, 1);
         sys::lua_getfield(l, -2, c"dispatch".as_ptr());
         sys::lua_rawsetp(l, sys::LUA_REGISTRYINDEX, key(&DISPATCH));
+        sys::lua_getfield(l, -2, c"callbacks".as_ptr());
+        callbacks::open(l);
         sys::lua_pushvalue(l, -1);
         sys::lua_rawsetp(l, sys::LUA_REGISTRYINDEX, key(&MODULE));
     }

@@ -3,7 +3,7 @@
 //! Compared with `coroutine.resume` these read a clock and keep a frame; in return they leave out what is not needed when there is
 //! nothing to pass on, which is most of the time. What is passed on, is by the same calls.
 
-use super::{DISPATCH, guest, key, message};
+use super::{DISPATCH, callbacks, guest, key, message};
 use crate::compat;
 use crate::watch::doom;
 use leash::sys::{self, lua_State};
@@ -72,6 +72,9 @@ unsafe fn go(l: *mut lua_State, co: *mut lua_State, index: c_int, nargs: c_int) 
         } else {
             guest.resume(l, co, nargs)
         };
+        if compat::KEEPS_CYCLES && !matches!(resumed, Resumed::Status(sys::LUA_YIELD, _)) {
+            callbacks::let_go(l, guest, co, index, resumed);
+        }
         match resumed {
             Resumed::Status(sys::LUA_OK | sys::LUA_YIELD, 0) => {
                 sys::lua_pushboolean(l, 1);
