@@ -289,7 +289,6 @@ test("a clock of the user's is followed", function()
   local fast = corowatch.watch(coroutine.create(function()
     while true do now = now + 1 end
   end), 50, 20, function(what) return what == "warn" and now < 200 end, 10)
-  if jit then jit.off(true, true) end
   for i = 1, 100 do eq(corowatch.resume(co), true, "resume " .. i) end
   local ok, e = corowatch.resume(fast)
   eq(ok, false)
@@ -308,7 +307,6 @@ local function follows(resume)
   local function body()
     while true do ran = ran + 1 end
   end
-  if jit then jit.off(body) end
   return corowatch.watch(coroutine.create(body), 50, nil, nil, 100), function(co)
     local ok, e = resume(co)
     eq(ok, false)
@@ -356,6 +354,137 @@ test("a clock in an exported table is followed, whatever that table is", functio
   eq(corowatch.export(tables[1]).gettime, mine)
   corowatch.gettime = ours
   eq(corowatch.export(tables[1]).gettime, ours)
+end)
+
+-- Calls f while corowatch goes by a clock of the user's.
+local function by_users_clock(f)
+  local ours = corowatch.gettime
+  corowatch.gettime = function() return os.clock() end
+  local ok, e = pcall(f)
+  corowatch.gettime = ours
+  if not ok then error(e, 0) end
+end
+
+-- Resumes a coroutine with this body by a clock of the user's. It has to be killed, and soon.
+local function dies(body, limit)
+  by_users_clock(function()
+    local co = corowatch.watch(coroutine.create(body), limit or 0.05)
+    local t = os.clock()
+    local ok, e = corowatch.resume(co)
+    eq(ok, false, "resume")
+    matches(e, "running time of ")
+    eq(corowatch.status(co), "dead")
+    if os.clock() - t > 2 then error("late: " .. os.clock() - t) end
+  end)
+end
+
+local function compute()
+  local x = 0
+  for i = 1, 2e9 do x = x + i % 3 end
+  return x
+end
+
+test("by a clock of the user's, compiled code is stopped", function()
+  dies(compute)
+  if not jit then return end
+  local was = jit.status()
+  eq(was, true, "compiler")
+  by_users_clock(function()
+    local seen
+    local bodies = {
+      function() seen = jit.status() end,
+      function() seen = jit.status() error("own") end,
+      function() seen = jit.status() corowatch.yield() end,
+      function() seen = jit.status() corowatch.resume(corowatch.watch(coroutine.create(function() end), 1)) seen = seen or jit.status() end,
+      function() seen = jit.status() spin(10) end,
+    }
+    for i, body in ipairs(bodies) do
+      seen = nil
+      corowatch.resume(corowatch.watch(coroutine.create(body), 0.05))
+      eq(seen, false, "inside, body " .. i)
+      eq(jit.status(), true, "after body " .. i)
+    end
+    jit.off()
+    corowatch.resume(corowatch.watch(coroutine.create(bodies[1]), 0.05))
+    eq(jit.status(), false, "the script's own wish")
+    jit.on()
+    local dropped = corowatch.watch(coroutine.create(bodies[3]), 0.05)
+    corowatch.resume(dropped)
+    dropped = nil
+    collectgarbage()
+    eq(jit.status(), true, "after a coroutine was dropped")
+  end)
+end)
+
+test("by a clock of the user's, a watch goes on after a call with limits", function()
+  local leash = require "leash"
+  dies(function() leash.call(0.02, spin, 1) spin(10) end, 0.1)
+  dies(function() leash.call({ instructions = 1e9 }, function() end) spin(10) end)
+  dies(function() leash.call({ instructions = 1e4 }, spin, 10) spin(10) end)
+  dies(function() leash.call({ memory = 1e9 }, function() end) spin(10) end)
+  dies(function() leash.call({ instructions = 1e12 }, spin, 10) end)
+  -- Nor is a call that begins and ends again and again a way to be left alone.
+  dies(function() while true do leash.call(0, spin, 1) end end)
+end)
+
+test("by a clock of the user's, instructions are counted in what is watched", function()
+  local leash = require "leash"
+  by_users_clock(function()
+    local function body()
+      while true do
+        for _ = 1, 200 do end
+        corowatch.yield()
+      end
+    end
+    local inner = corowatch.watch(coroutine.create(body), 5)
+    local n = 0
+    local ok, stop = leash.call({ instructions = 20000 }, function()
+      while true do n = n + 1 corowatch.resume(inner) end
+    end)
+    eq(ok, false, "the call")
+    eq(leash.reason(stop), "instructions")
+    if n < 30 or n > 200 then error("resumes: " .. n) end
+  end)
+end)
+
+test("by a clock of the user's, a watch goes on after a resume inside", function()
+  dies(function() corowatch.resume(corowatch.create(function() end)) spin(10) end)
+  dies(function() corowatch.resume(coroutine.create(function() end)) spin(10) end)
+  dies(function() coroutine.wrap(function() spin(0.02) end)() spin(10) end)
+  dies(function() corowatch.resume(corowatch.watch(coroutine.create(spin), 0.01), 10) spin(10) end, 0.1)
+  dies(function() while true do corowatch.resume(corowatch.create(function() end)) end end)
+end)
+
+test("by a clock of the user's, a resume that fails changes nothing", function()
+  dies(function()
+    local me = coroutine.running()
+    for _ = 1, 400 do spin(0.005) corowatch.resume(me) end
+  end)
+  dies(function()
+    local me = coroutine.running()
+    coroutine.wrap(function() corowatch.resume(me) end)()
+    spin(10)
+  end)
+  dies(function()
+    local me = coroutine.running()
+    for _ = 1, 400 do
+      spin(0.005)
+      corowatch.resume(coroutine.create(function() corowatch.resume(me, 1, 2) end))
+    end
+  end)
+end)
+
+test("what leash.watch watches does not follow a clock of the user's", function()
+  local leash = require "leash"
+  by_users_clock(function()
+    corowatch.gettime = function() return 0 end
+    local co = leash.watch(coroutine.create(function() spin(10) end), { timeout = 0.05 })
+    local t = os.clock()
+    local ok, stop = corowatch.resume(co)
+    eq(ok, false)
+    eq(leash.reason(stop), "timeout")
+    if os.clock() - t > 2 then error "late" end
+  end)
 end)
 
 test("the message tells the place and the limit of each watch", function()
@@ -464,6 +593,69 @@ test("the default clock tells the time of day", function()
   eq(require "corowatch", corowatch, "the module required again")
   local d = math.abs(corowatch.gettime() - os.time())
   if d > 2 then error("off by " .. d) end
+end)
+
+test("the error of a kill is its message", function()
+  local co = corowatch.watch(coroutine.create(LOOP), 0.05)
+  local _, e = corowatch.resume(co)
+  matches(e, EXCEEDED)
+  if not coroutine.close then return end
+  local ok, last = coroutine.close(co)
+  eq(ok, false) eq(last, e)
+  local body = load("local seen = ... return function() " ..
+    "local x <close> = setmetatable({}, { __close = function(_, e) seen[1] = e end }) while true do end end")
+  local seen = {}
+  co = corowatch.watch(coroutine.create(body(seen)), 0.05)
+  local _, e2 = corowatch.resume(co)
+  ok, last = coroutine.close(co)
+  eq(ok, false) eq(last, e2) eq(seen[1], e2)
+end)
+
+test("callbacks that refer to their coroutine go with it", function()
+  local leash = require "leash"
+  local big = 1000
+  local function measure(name, n, make)
+    collectgarbage() collectgarbage()
+    local before = collectgarbage "count"
+    for _ = 1, n do make() end
+    collectgarbage() collectgarbage()
+    local grown = collectgarbage "count" - before
+    if grown > n * 2 then error(name .. ": grown by " .. grown .. " KiB") end
+  end
+  local function watched(body, limit)
+    local co
+    local ballast = ("x"):rep(big):rep(4) .. tostring({})
+    co = corowatch.watch(coroutine.create(body), limit or 10, nil, function() return co, ballast end)
+    return co
+  end
+  measure("returned", 500, function() corowatch.resume(watched(function() return 1 end)) end)
+  measure("yielded", 500, function()
+    local co = watched(function() corowatch.yield() end)
+    corowatch.resume(co) corowatch.resume(co)
+  end)
+  measure("failed", 500, function() corowatch.resume(watched(function() error "x" end)) end)
+  measure("killed", 500, function() corowatch.resume(watched(LOOP, 0)) end)
+  local function warded(body)
+    local co
+    local ballast = ("x"):rep(big):rep(4) .. tostring({})
+    co = coroutine.create(body)
+    leash.watch(co, { timeout = 10, warn = 9, on_warn = function() return co, ballast end })
+    return co
+  end
+  measure("ward returned", 500, function() leash.resume(warded(function() end)) end)
+  measure("ward failed", 500, function() leash.resume(warded(function() error "x" end)) end)
+  -- One that goes on keeps its own.
+  local calls = 0
+  local co
+  co = corowatch.watch(coroutine.create(function()
+    pcall(corowatch.resume, co)
+    corowatch.yield()
+    coroutine.wrap(function() corowatch.resume(co) end)()
+    LOOP()
+  end), 0.08, 0.04, function() calls = calls + 1 return nil, co end)
+  eq(corowatch.resume(co), true)
+  eq(corowatch.resume(co), false)
+  eq(calls, 2)
 end)
 
 test("watches do not keep coroutines, and leave nothing behind", function()

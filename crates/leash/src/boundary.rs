@@ -324,11 +324,7 @@ impl State {
                 self.publish();
                 self.rehooking.set(true);
                 compiler_fence(Ordering::SeqCst);
-                hook::remove_everywhere(self);
-                if counting {
-                    self.charge(COUNT_STEP);
-                    hook::start_counting(self);
-                }
+                hook::only_count(self);
                 compiler_fence(Ordering::SeqCst);
                 self.rehooking.set(false);
             }

@@ -1,7 +1,7 @@
 //! LuaJIT: the compiler, off and on again.
 //!
-//! Compiled code counts no instructions, and where it has no guards ([`crate::jit`]) it cannot be stopped at all. There it is switched off
-//! for the state, and what has been compiled is thrown away, until the last call that needs it so is over; for good, once somebody may interrupt
+//! Compiled code counts no instructions (nor those between two looks at a clock of the user's, [`crate::hook`]), and where it has no guards ([`crate::jit`]) it cannot be stopped at all. There it is switched off
+//! for the state, and what has been compiled is thrown away, until the last call, or polled resume, that needs it so is over; for good, once somebody may interrupt
 //! a state without guards by its id, or watches its coroutines.
 //!
 //! **As it was.** A host may have switched the compiler off itself: then it stays off. LuaJIT's C API does not tell whether it is on, but
@@ -65,15 +65,34 @@ impl State {
         }
     }
 
-    /// Undoes [`interpret_only`](State::interpret_only).
+    /// Undoes [`interpret_only`](State::interpret_only), unless a polled watch still needs it.
     #[inline]
     pub fn compile_again(&self) {
-        if self.stays_interpreted.get() {
+        if self.interpreted.get() {
+            self.compile_unless_polled();
+        }
+    }
+
+    #[cold]
+    fn compile_unless_polled(&self) {
+        let mut polled = false;
+        self.for_each_polled(|_| polled = true);
+        if polled || self.stays_interpreted.get() {
             return;
         }
-        if self.interpreted.replace(false) && self.compiles_later.get() {
+        self.interpreted.set(false);
+        if self.compiles_later.get() {
             // SAFETY: the state is live, on this thread.
             unsafe { sys::compile_again(self.main.get()) };
+        }
+    }
+
+    /// The same, outside of whatever ends calls: perhaps the last call or polled watch that needed it so is over, or was collected with its coroutine.
+    pub fn compile_unless_limited(&self) {
+        let limited = || self.least_budget().is_some();
+        let guarded = || self.scope.get().is_null() || self.jit.get() == Jit::Guarded;
+        if self.interpreted.get() && guarded() && !limited() && !hookless::in_finalizer(self) {
+            self.compile_again();
         }
     }
 }

@@ -10,22 +10,23 @@
 //! inside the hook. The error is a light userdata. The trace goes into memory of our own. (The exception: [`shortage::collect`].)
 //!
 //! **How it is raised** so that no message handler runs for it is in [`crate::raise`]; **finalizers and the script's own hooks**, where
-//! no hook runs, in [`crate::hookless`]; how the hook gets to where it is met in [`delivery`], what it puts aside there in [`placing`].
+//! no hook runs, in [`crate::hookless`]; how the hook gets to where it is met in [`delivery`], what it puts aside there in [`placing`], when it counts in [`counting`].
 
+mod counting;
 mod delivery;
 mod oldpc;
 mod placing;
 mod shortage;
 
+pub use counting::{only_count, start_counting, start_polling, stop_watching};
 pub use delivery::{act, before_resume, on_poke};
 pub use placing::{
-    OUR_COUNT, hooked_at, is_our_hook, is_ours, is_waiting, merge, remove_everywhere, set_on,
-    set_to_wait, start_counting, start_polling, stop_watching, wait_for,
+    OUR_COUNT, hooked_at, is_our_hook, is_ours, is_waiting, merge, set_on, set_to_wait, wait_for,
 };
 pub use shortage::{memory_ran_out, trace_from_allocator};
 
 use crate::coroutines::{Entry, SavedHook};
-use crate::raise::{raise, throw, throw_for};
+use crate::raise::{raise, throw_for};
 use crate::record::{RECORDS, Record};
 use crate::request::{BREAK, CHECK, SWEEP, TARGETS, WATCH};
 use crate::state::{COUNT_STEP, State};
@@ -97,8 +98,9 @@ unsafe extern "C-unwind" fn hook(l: *mut lua_State, ar: *mut lua_Debug) {
     }
     // SAFETY: `l` runs this hook, and nothing here owns anything.
     if !state.frame.get().is_null() && unsafe { state.look_at_watch(l, counted) } {
+        // Only a coroutine that can be closed tells its last error to anybody.
         // SAFETY: as above.
-        unsafe { throw(state, l) };
+        unsafe { throw_for(state, l, sys::CLOSES_COROUTINES.then_some(l)) };
     }
     if hookless::in_event(state) {
         return; // interrupts are for the program, and are delivered again when it goes on
@@ -188,7 +190,7 @@ unsafe fn go_on(state: &State, l: *mut lua_State) {
                 sys::lua_sethook(l, Some(HOOK), sys::LUA_MASKCOUNT, step);
             }
         } else if let Some(every) = state.polling(l) {
-            start_polling(state, l, every);
+            counting::go_on_polling(state, l, every);
         } else if state.waits_for_wards() {
             if SavedHook::of(l).mask != sys::LUA_MASKCALL {
                 set_to_wait(state, state.main.get(), &state.main_entry);
@@ -198,10 +200,7 @@ unsafe fn go_on(state: &State, l: *mut lua_State) {
         } else {
             take_off(state, l, hooked_at(state, l).1);
             // The last call that counted may have been collected with its coroutine.
-            let unlimited = state.scope.get().is_null() || state.jit.get() == jit::Jit::Guarded;
-            if state.interpreted.get() && unlimited && !hookless::in_finalizer(state) {
-                state.compile_again();
-            }
+            state.compile_unless_limited();
         }
     }
 }

@@ -12,6 +12,7 @@
 //! | a new coroutine is told by | size | type | type | type | type | - |
 //! | an allocation that fails collects first | no | yes | yes | yes | yes | no |
 //! | compiled code that ignores hooks | no | no | no | no | no | yes |
+//! | a coroutine can be closed | no | no | no | yes | yes | no |
 //! | a coroutine can close itself | no | no | no | no | yes | no |
 //! | long strings keep the allocator | no | no | no | no | yes | no |
 
@@ -36,6 +37,9 @@ compile_error!("choose the engine: one of the features lua51 lua52 lua53 lua54 l
 compile_error!(
     "LuaJIT unwinds through Rust frames, which a program built with panic = \"abort\" does not survive: use panic = \"unwind\""
 );
+
+/// A script can close a coroutine, and sees the error that has ended it (`coroutine.close`).
+pub const CLOSES_COROUTINES: bool = cfg!(any(feature = "lua54", feature = "lua55"));
 
 /// The engine's one name, as in cargo features, folders and messages.
 pub const ENGINE: &str = if cfg!(feature = "lua51") {

@@ -56,7 +56,7 @@ pub struct Watch {
     /// When its owner is told.
     pub warn: Option<Duration>,
     /// Where the limits follow a clock of the user's ([`Guest::resume_polled`]): instead of our timer, the [`WatchFn`] is called with
-    /// [`Event::Poll`] every so many instructions.
+    /// [`Event::Poll`] every so many instructions. (LuaJIT: meanwhile no code is compiled, which would count none.)
     pub poll: u32,
     /// A number of the watcher's, to be kept with the limits.
     pub mark: u64,
@@ -266,8 +266,13 @@ impl Guest {
         };
         let outer_until = state.watch_until.get();
         if polled {
-            // SAFETY: a live coroutine, on its thread.
-            unsafe { hook::start_polling(state, co, limits.poll) };
+            // SAFETY: live coroutines, on their thread; `l` runs a C function that Lua has called.
+            unsafe {
+                if !sys::HOOK_PER_COROUTINE {
+                    state.interpret_meanwhile(l);
+                }
+                hook::start_polling(state, co, limits.poll);
+            }
         } else {
             frame.start(limits);
         }
@@ -280,6 +285,9 @@ impl Guest {
         if polled || frame.killed.get() {
             // SAFETY: as above.
             unsafe { hook::stop_watching(state, co) };
+        }
+        if polled {
+            state.compile_unless_limited();
         }
         if frame.killed.get() {
             state.one_has_died(frame.is_ward());

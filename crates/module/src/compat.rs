@@ -11,6 +11,9 @@ pub const MTINT_COROUTINES: bool = !cfg!(any(feature = "lua51", feature = "luaji
 /// coroutine that has ended crashes it.
 pub const RESUME_CHECKS: bool = cfg!(any(feature = "lua54", feature = "lua55"));
 
+/// Whether a table with weak keys keeps a value that refers to its own key (they are ephemerons from 5.2 on).
+pub const KEEPS_CYCLES: bool = cfg!(any(feature = "lua51", feature = "luajit"));
+
 /// What `coroutine.resume` says of the running coroutine.
 pub const RUNNING: &CStr = if cfg!(any(feature = "lua51", feature = "luajit")) {
     c"cannot resume running coroutine"

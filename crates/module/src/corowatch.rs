@@ -20,11 +20,13 @@
 //! | `asks(yes)` | whether each resume has to ask the glue by which clock it goes |
 //! | `gettime()`, `version`, `globals` | |
 //!
-//! It gives `dispatch(event, co)` in return, which is kept in the registry.
+//! It gives `dispatch(event, co)` in return, which is kept in the registry, and the table `callbacks`.
 //!
 //! What could go wrong: a callback raises. It runs in the hook of the late coroutine, and the error goes to that coroutine as any
 //! error would. Nothing here owns anything at that point.
 
+mod callbacks;
+pub mod message;
 mod place;
 pub mod resume;
 mod seconds;
@@ -61,6 +63,9 @@ pub unsafe extern "C-unwind" fn open(l: *mut lua_State) -> c_int {
             return 1;
         }
         guest.on_watch(on_watch);
+        crate::watch::open(l);
+        message::open(l);
+        guest.on_ward(crate::watch::warning::warn, crate::watch::doom::push);
         let name = c"=corowatch".as_ptr();
         if sys::luaL_loadbuffer(l, GLUE.as_ptr().cast::<c_char>(), GLUE.len(), name) != 0 {
             sys::lua_error(l);
@@ -91,6 +96,8 @@ pub unsafe extern "C-unwind" fn open(l: *mut lua_State) -> c_int {
         sys::lua_call(l, 1, 1);
         sys::lua_getfield(l, -2, c"dispatch".as_ptr());
         sys::lua_rawsetp(l, sys::LUA_REGISTRYINDEX, key(&DISPATCH));
+        sys::lua_getfield(l, -2, c"callbacks".as_ptr());
+        callbacks::open(l);
         sys::lua_pushvalue(l, -1);
         sys::lua_rawsetp(l, sys::LUA_REGISTRYINDEX, key(&MODULE));
     }

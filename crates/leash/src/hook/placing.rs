@@ -6,8 +6,8 @@
 //!
 //! A coroutine that is made while ours is set inherits ours, and has nothing saved: it gets what the main state had.
 //!
-//! The masks say what ours waits for: everything (a stop), the next call (a coroutine that is to be met when it goes on), a count (an
-//! instruction limit, or a watch that polls). All of it may run in **signal context**.
+//! The masks say what ours waits for: everything (a stop), the next call (a coroutine that is to be met when it goes on), a count
+//! ([`super::counting`]). All of it may run in **signal context**.
 
 use super::HOOK;
 use super::oldpc::LastInstruction;
@@ -146,29 +146,6 @@ pub unsafe fn set_to_wait(state: &State, co: *mut lua_State, entry: &Entry) {
     }
 }
 
-/// Sets the count hook of a polled watch.
-///
-/// # Safety
-/// `co` is a live coroutine, on its thread.
-pub unsafe fn start_polling(state: &State, co: *mut lua_State, every: u32) {
-    let every = c_int::try_from(every).unwrap_or(c_int::MAX).max(1);
-    let (on, entry) = hooked_at(state, co);
-    if let Some(entry) = entry {
-        // SAFETY: by the caller.
-        unsafe { set_on(state, on, entry, sys::LUA_MASKCOUNT, every, false) };
-    }
-}
-
-/// A watched coroutine has come back: our hook goes, and that of the polled one that resumed it comes again.
-///
-/// # Safety
-/// As [`start_polling`].
-pub unsafe fn stop_watching(state: &State, co: *mut lua_State) {
-    let (on, entry) = hooked_at(state, co);
-    // SAFETY: by the caller.
-    unsafe { take_off(state, on, entry) };
-}
-
 /// Sets our hook on a coroutine that is suspended in a call whose time is up: so that is noticed when it is resumed. On LuaJIT the timer thread
 /// has that looked at.
 ///
@@ -205,18 +182,4 @@ pub fn remove_everywhere(state: &State) {
     if state.frame.get().is_null() && state.wards.is_empty() {
         state.our_masks.set(0); // none of ours is left anywhere
     }
-}
-
-/// Sets the count hook everywhere, for an instruction limit.
-pub fn start_counting(state: &State) {
-    state.hooked.set(true);
-    let (mask, step) = (sys::LUA_MASKCOUNT, state.count_step());
-    // SAFETY: live, initialised coroutines of this state.
-    state.for_each_live(|co, entry| unsafe {
-        if state.waits_for(entry) {
-            set_on(state, co, entry, sys::MASK_ALL, OUR_COUNT, false); // it counts when it goes on
-        } else {
-            set_on(state, co, entry, mask, step, false);
-        }
-    });
 }

@@ -6,7 +6,7 @@
 
 use crate::coroutines::SavedHook;
 use crate::request::WATCH;
-use crate::state::{COUNT_STEP, State};
+use crate::state::State;
 use crate::sys::{self, lua_Debug, lua_State};
 use crate::{hook, hookless, jit, userhook};
 use std::ffi::c_int;
@@ -103,20 +103,12 @@ impl State {
         jit::sweep(self);
         self.rehooking.set(true);
         compiler_fence(Ordering::SeqCst);
-        hook::remove_everywhere(self);
+        hook::only_count(self);
         if !sys::HOOK_PER_COROUTINE {
             // What has died may have set a hook, which would go on in the others, without any limit. (And `debug.sethook` keeps its
             // function elsewhere, so the one that was there before cannot be put back from here.)
             // SAFETY: live, on this thread.
             unsafe { userhook::set(self, self.main.get(), SavedHook::default()) };
-        }
-        if self.least_budget().is_some() {
-            self.charge(COUNT_STEP);
-            hook::start_counting(self);
-        }
-        for frame in self.frames().filter(|f| f.polled) {
-            // SAFETY: it waits for what it has resumed, so it is live, on this thread.
-            unsafe { hook::start_polling(self, frame.co, frame.limits().poll) };
         }
         compiler_fence(Ordering::SeqCst);
         self.rehooking.set(false);

@@ -98,10 +98,16 @@ impl State {
         }
     }
 
-    /// The base count of a polled watch on the coroutine that runs.
+    /// The base count of a polled watch on the coroutine that runs; LuaJIT: of the innermost.
     pub fn polling(&self, l: *mut lua_State) -> Option<u32> {
-        let frame = self.frame_of(l).filter(|f| f.polled)?;
+        let mut frames = self.frames().filter(|f| f.polled);
+        let frame = frames.find(|f| !sys::HOOK_PER_COROUTINE || f.co == l)?;
         Some(frame.limits().poll)
+    }
+
+    /// Calls `f` for each coroutine that is being resumed under a polled watch.
+    pub fn for_each_polled(&self, f: impl FnMut(*mut lua_State)) {
+        self.frames().filter(|f| f.polled).map(|f| f.co).for_each(f);
     }
 
     /// What is to be done with the coroutine that runs this hook. True: it has to die. **longjmp**: the module's function may

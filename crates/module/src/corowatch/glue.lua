@@ -22,6 +22,7 @@ local MAIN = {} -- stands for the main state where running() does not name it (5
 
 -- The callbacks of watched coroutines. Weak: a watch does not keep its coroutine.
 local callbacks = setmetatable({}, { __mode = "k" })
+core.callbacks = callbacks
 
 -- The key of a coroutine; of the running one, if none is given.
 local function key(co)

@@ -3,7 +3,7 @@
 //! Compared with `coroutine.resume` these read a clock and keep a frame; in return they leave out what is not needed when there is
 //! nothing to pass on, which is most of the time. What is passed on, is by the same calls.
 
-use super::{DISPATCH, guest, key, seconds};
+use super::{DISPATCH, callbacks, guest, key, message};
 use crate::compat;
 use crate::watch::doom;
 use leash::sys::{self, lua_State};
@@ -72,6 +72,9 @@ unsafe fn go(l: *mut lua_State, co: *mut lua_State, index: c_int, nargs: c_int) 
         } else {
             guest.resume(l, co, nargs)
         };
+        if compat::KEEPS_CYCLES && !matches!(resumed, Resumed::Status(sys::LUA_YIELD, _)) {
+            callbacks::let_go(l, guest, co, index, resumed);
+        }
         match resumed {
             Resumed::Status(sys::LUA_OK | sys::LUA_YIELD, 0) => {
                 sys::lua_pushboolean(l, 1);
@@ -136,7 +139,12 @@ unsafe fn follows_users_clock(l: *mut lua_State, guest: Guest, index: c_int) -> 
     // SAFETY: by the caller. Three slots are free beyond the arguments.
     unsafe {
         let co = sys::lua_tothread(l, index);
-        if guest.watch_of(co).is_none() || guest.is_killed(co) || co == guest.main() {
+        let follows = guest.watch_of(co).is_some() && guest.ward_of(co).is_none();
+        if !follows || guest.is_killed(co) || co == guest.main() {
+            return false;
+        }
+        // What cannot be resumed has a resume that goes on, whose clock is not to be touched.
+        if sys::lua_status(co) != sys::LUA_YIELD && not_resumable(l, co).is_some() {
             return false;
         }
         sys::lua_rawgetp(l, sys::LUA_REGISTRYINDEX, key(&DISPATCH));
@@ -155,30 +163,13 @@ unsafe fn follows_users_clock(l: *mut lua_State, guest: Guest, index: c_int) -> 
 /// As a `lua_CFunction`.
 #[cold]
 unsafe fn say_why(l: *mut lua_State, guest: Guest, co: *mut lua_State) -> c_int {
-    // SAFETY: by the caller. The note lives as long as the coroutine, which is referred to.
+    // SAFETY: by the caller.
     unsafe {
         if guest.is_doomed(co) {
             return doom::say_why(l, guest, co);
         }
-        let (watch, note) = (guest.watch_of(co), guest.note_of(co));
         sys::lua_pushboolean(l, 0);
-        sys::lua_pushstring(
-            l,
-            c"Coroutine exceeded its allowed running time of ".as_ptr(),
-        );
-        seconds::push(l, watch.unwrap_or_default().mark);
-        sys::lua_pushstring(
-            l,
-            c" seconds, without yielding\n============== traceback at coroutine creation time ====================\n"
-                .as_ptr(),
-        );
-        let note: &[u8] = note.map_or(b"", |note| &*note);
-        sys::lua_pushlstring(l, note.as_ptr().cast(), note.len());
-        sys::lua_pushstring(
-            l,
-            c"\n======================== end of traceback ==============================".as_ptr(),
-        );
-        sys::lua_concat(l, 5);
+        message::push_last(l, guest, co);
     }
     2
 }

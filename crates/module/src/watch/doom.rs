@@ -7,9 +7,12 @@
 //! It is made on a coroutine of our own, whose stacks are empty: what runs may be at the end of its own ("C stack overflow"), and then cannot call what makes it. (Not on LuaJIT,
 //! which does not count C calls, and which takes the coroutine of the last call from C for the one that runs.)
 //!
+//! The error of a coroutine that `corowatch` watches is the [message](crate::corowatch::message) of the kill. It is made in the same way.
+//!
 //! LuaJIT: a message handler (`xpcall`) might be called for it, in the hook, where C code is between what runs and the coroutine's first function: the engine cannot take it away there. So where one may be
 //! waiting then, the error is that of the engine, `not enough memory`.
 
+use crate::corowatch::message;
 use crate::stop;
 use leash::sys::{self, lua_State};
 use leash::{Guest, Stop};
@@ -135,6 +138,7 @@ unsafe fn push_object(
         }
         match guest.doom_of(co) {
             Some(stop) => push_made(l, maker, co, &stop),
+            None if guest.is_killed(co) => message::push_in_hook(l, maker, co),
             None => {
                 sys::lua_pushnil(l);
                 false

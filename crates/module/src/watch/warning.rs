@@ -160,6 +160,15 @@ pub unsafe fn forget(l: *mut lua_State, guest: Guest, thread: c_int) {
     }
 }
 
+/// Pushes the table that keeps the functions, by coroutine.
+///
+/// # Safety
+/// In a C function, with a free slot.
+pub unsafe fn push_functions(l: *mut lua_State) {
+    // SAFETY: by the caller.
+    unsafe { sys::lua_rawgetp(l, sys::LUA_REGISTRYINDEX, key(&BY_COROUTINE)) };
+}
+
 /// Pushes the table of a mark, or nil.
 unsafe fn push_table(l: *mut lua_State, mark: u64) {
     // SAFETY: in a C function or a hook, with two free slots. Nothing is allocated.
