@@ -68,7 +68,7 @@ fn finalizers_that_take_all_memory_are_stopped() {
     }
 }
 
-/// LuaJIT before the end of 2025 raises the error of a finalizer in the code that it has interrupted.
+/// LuaJIT before April 2023 raises the error of a finalizer in the code that it has interrupted.
 #[test]
 fn a_finalizer_that_fails() {
     let lua = Lua::new();

@@ -12,7 +12,7 @@
 //! next is that which has called the collector. If that has its stack pointer farther down than the interpreter had it before, a trace is being left. Two such looks must agree.
 //!
 //! **If that does not work** the error must not come about: compiled code is not entered while limits are in force ([`super::Jit::Interpreted`]). But not for memory alone: where the collector prints the errors of
-//! finalizers (LuaJIT from the end of 2025 on, [`rethrows`]), all is as it was. Nor where LuaJIT has no table at all: then it unwinds by itself, from frame to frame of its own, which works.
+//! finalizers (LuaJIT from April 2023 on, [`rethrows`]), all is as it was. Nor where LuaJIT has no table at all: then it unwinds by itself, from frame to frame of its own, which works.
 
 #[cfg(all(
     target_os = "linux",

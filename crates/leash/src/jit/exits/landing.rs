@@ -4,6 +4,8 @@
 //! are to be unwound, and a description of the code that this goes for. Ours is for one byte, the last one of the call instruction, for it is by that that the unwinder looks an address up. There is nothing beyond this frame for an error to go to, so
 //! the rule is that the stack ends here.
 //!
+//! (ARM64 is by the documents and LuaJIT's source; nobody has run it there.)
+//!
 //! It stays for as long as the process does, as LuaJIT does, and our own code (`-z nodelete` in the module's `build.rs`).
 
 use std::ffi::{c_int, c_void};
