@@ -17,6 +17,8 @@
 //! state of its own: an endless compiled loop must end. If it does not, or if LuaJIT is too old, code runs interpreted ([`Jit::Interpreted`]).
 
 #[cfg(feature = "luajit")]
+mod exits;
+#[cfg(feature = "luajit")]
 mod owner;
 #[cfg(feature = "luajit")]
 mod quarantine;

@@ -4,7 +4,7 @@
 //! ([`crate::guards`]), and if that does not work or cannot be confirmed, with guards on each line. If neither does, code runs interpreted
 //! from then on ([`Jit::Interpreted`]). It takes about a millisecond.
 
-use super::Jit;
+use super::{Jit, exits};
 use crate::guards;
 use crate::limits::{Limits, Reason};
 use crate::sys::{self, lua_State};
@@ -48,6 +48,9 @@ pub fn is_passed() -> bool {
                 let mut result = trial(Trying::Thin);
                 if !(result == Some(true) && guards::is_confirmed()) && guards::forget() {
                     result = trial(Trying::Lines);
+                }
+                if result == Some(true) {
+                    result = exits::repair();
                 }
                 let known = result.map_or(UNKNOWN, |good| if good { GOOD } else { BAD });
                 TRIAL.store(known, Ordering::Release);
