@@ -1,16 +1,17 @@
 -- Hostile scripts under a limit, in a call (leash.call) and in a coroutine (leash.watch): each of them must be stopped, and the state must be healthy
--- afterwards.
+-- afterwards. Those that catch errors, or go deep, also with next to no memory besides: what Lua is refused must not keep a stop away.
 --
 --   LUA_PATH='tests/lua/?.lua' LUA_CPATH='target/modules/lua54/?.so' lua5.4 tests/lua/evasion.lua [SCRIPT... | --part I N]
 --
 -- With `--part` it is every N-th script, from the I-th on: who starts all N parts at once is done sooner.
 --
 -- The scripts are in the folder `evasion`, one trick in each; a line `-- Only: lua54 lua55` names the engines that have what it needs. Each
--- runs in two processes of its own, which call or watch it; each is killed if it does not come back: so one that is not stopped fails, is named, and
+-- runs in two or three processes of its own, which call or watch it; each is killed if it does not come back: so one that is not stopped fails, is named, and
 -- does not keep the others from running.
 
 local LIMIT = 0.05 -- seconds that a script gets
 local PATIENCE = 30 -- seconds until its process is killed
+local MEMORY = 60000 -- bytes that a script gets where memory is short
 local LITTLE_PATIENCE = 3 -- the same, for those that are expected not to be stopped
 
 -- What an engine cannot stop yet, and why. It is run all the same: when it is stopped one day, this list is wrong, and that is a failure, too.
@@ -99,6 +100,24 @@ function ways.call(leash, script)
     return err.elapsed
   end
   fine, err = leash.call(LIMIT, script)
+  return check
+end
+
+-- Memory runs out first or time does, or a script that catches neither ends by an error of Lua's own. So what is asked for is that it ends soon.
+function ways.short(leash, script)
+  local gettime = require "corowatch".gettime
+  local start, ended, fine, err
+  local function check()
+    assert(not fine, "it has ended by itself")
+    local reason = leash.reason(err)
+    assert(reason == "timeout" or reason == "memory", "it ended with " .. tostring(err))
+    assert(ended - start < 10, "it was stopped after " .. ended - start .. " s")
+    return ended - start
+  end
+  local limits = { timeout = LIMIT, memory = MEMORY }
+  start = gettime()
+  fine, err = leash.call(limits, script)
+  ended = gettime()
   return check
 end
 
@@ -196,7 +215,17 @@ local function note(...)
   f:close()
 end
 
-local function run_all(way, not_yet)
+local CATCHES_OR_GOES_DEEP = { "^gc_", "^pcall_", "^xpcall_", "^recursion", "^close_", "^error_", "^coroutine_tower", "^coroutine_wrap", "^sethook_", "^tail_calls" }
+
+local function matches(name, patterns)
+  for _, pattern in ipairs(patterns) do
+    if name:find(pattern) then return true end
+  end
+  return false
+end
+
+-- All of them, or those whose names match one of the patterns.
+local function run_all(way, not_yet, patterns)
   local stopped, skipped, latest, slowest = 0, 0, 0, "none"
   for _, file in ipairs(files) do
     local name = file:match "([^/]*)%.lua$"
@@ -204,7 +233,7 @@ local function run_all(way, not_yet)
     local reason = not_yet[name] and (not_yet[name][check.engine] or not_yet[name].all)
     if only and not (only .. " "):find(check.engine .. " ", 1, true) then
       skipped = skipped + 1
-    elseif next(wanted) == nil or wanted[name] then
+    elseif (next(wanted) == nil or wanted[name]) and matches(name, patterns or { "" }) then
       check.test(way .. ": " .. name, function()
         local outcome, late = try(way, file, reason and LITTLE_PATIENCE or PATIENCE)
         if reason then
@@ -226,5 +255,6 @@ end
 
 run_all("call", NOT_YET)
 run_all("watch", NOT_YET_WATCHED)
+run_all("short", {}, CATCHES_OR_GOES_DEEP)
 
 check.finish()

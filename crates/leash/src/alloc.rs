@@ -251,12 +251,15 @@ fn admit(state: &State, block: *const c_void, growth: usize) -> bool {
     state.for_each_scope(|s| limit = limit.min(s.memory_until.get()));
     // SAFETY: the state is live, on this thread; asking reads a flag.
     let collects = || unsafe { sys::collects_when_refused(state.main.get()) };
-    let answer = state.memory.ask(growth, limit, block.is_null(), collects);
+    let is_stack = || trace::is_stack_of_active(state, block);
+    let is_new = block.is_null();
+    let answer = state.memory.ask(growth, limit, is_new, collects, is_stack);
     match answer {
         Answer::Granted => {
             state.memory.look_again_later(growth, limit);
             true
         }
+        Answer::GrantedToHook => true,
         Answer::GrantedSoft => {
             state.ask_self(CHECK);
             true

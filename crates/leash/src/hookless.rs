@@ -191,6 +191,7 @@ pub unsafe fn before_an_error(state: &State, l: *mut lua_State) {
 /// As [`before_an_error`].
 unsafe fn wait(state: &State, l: *mut lua_State) {
     state.hookless.waiting.set(true);
+    state.memory.awaited.begin();
     let ud = ptr::from_ref(state).cast_mut().cast();
     // SAFETY: by the caller. The state's record stays in place while it is attached.
     unsafe { sys::lua_setallocf(l, allocate, ud) };
@@ -323,9 +324,10 @@ unsafe fn switch_on_in_finalizer(state: &State) {
     }
 }
 
-/// The hook runs: the usual allocator again.
+/// The hook runs: the usual allocator again, and the usual limit.
 #[inline]
 pub fn settle(state: &State) {
+    state.memory.awaited.end();
     if state.hookless.waiting.replace(false) {
         stop_waiting(state);
     }

@@ -19,15 +19,19 @@
 //! takes the state of the collector for the number of a trace (`lj_trace_unwind`). So a new block of such a size is granted beyond the limit, up to
 //! half of it; the call is stopped all the same.
 //!
+//! **The hook** needs memory before it runs, which must not be refused: [`awaited`].
+//!
 //! **LuaJIT's message.** There a stop is a memory error ([`crate::raise`]), whose message is a text; and each `coroutine.wrap` through which it passes puts its place in front of that. In a chain of
 //! 14,000 coroutines these texts were 3 GB together, and took four seconds. So while an error of ours is on its way, until the hook runs again, a text of [`LONG_TEXT`] is refused;
 //! which makes it the short message again. What is a text? Each is a little longer than the last; anything else that is made says that code runs (in a finalizer, say, where no hook runs).
 
+mod awaited;
 mod blocks;
 mod spares;
 
 use crate::record::unforeseen;
 use crate::sys;
+use awaited::Awaited;
 use spares::Spares;
 use std::cell::Cell;
 use std::ffi::c_void;
@@ -63,6 +67,8 @@ pub struct Memory {
     over: Cell<bool>,
     /// Bytes granted beyond the limit in this call.
     beyond: Cell<usize>,
+    /// Whether the hook is on its way, and what it may take.
+    pub awaited: Awaited,
     /// Growth beyond this is granted, but somebody should collect first.
     soft: Cell<usize>,
     /// Somebody has been asked to.
@@ -101,6 +107,8 @@ pub enum Answer {
     GrantedSoft,
     /// Memory has run out, but pass it on.
     GrantedBeyond,
+    /// Pass it on: the hook needs it.
+    GrantedToHook,
     /// Refuse it. Lua may collect and ask again.
     Refused,
     /// Refuse it: memory has run out.
@@ -124,6 +132,7 @@ impl Memory {
             stack_refused: Cell::new(None),
             over: Cell::new(false),
             beyond: Cell::new(0),
+            awaited: Awaited::default(),
             soft: Cell::new(usize::MAX),
             wants_collection: Cell::new(false),
         }
@@ -141,7 +150,7 @@ impl Memory {
     }
 
     /// The further look. `limit`: that of the calls in force, others being asleep. `collects`: Lua collects when it is refused now, and asks
-    /// again. `is_new`: it is a block of its own.
+    /// again. `is_new`: it is a block of its own. `is_stack`: it is that of a coroutine that runs.
     #[cold]
     pub fn ask(
         &self,
@@ -149,6 +158,7 @@ impl Memory {
         limit: usize,
         is_new: bool,
         collects: impl FnOnce() -> bool,
+        is_stack: impl FnOnce() -> bool,
     ) -> Answer {
         if self.exempt.get() {
             return Answer::Granted;
@@ -197,6 +207,9 @@ impl Memory {
             self.wants_collection.set(true);
             self.set_gate();
             return Answer::GrantedSoft;
+        }
+        if self.awaited.grants(used, growth, limit, is_stack) {
+            return Answer::GrantedToHook;
         }
         let beyond = self.beyond.get().saturating_add(growth);
         if is_new && may_be_strings(growth) && growth <= used / 2 && beyond <= limit / 2 {
@@ -273,6 +286,7 @@ impl Memory {
     /// Nothing is being stopped any more.
     #[inline]
     pub fn settle(&self) {
+        self.awaited.settle();
         // A gate that is open says that nothing but these two can be left.
         if self.gate.get() != 0 && !self.over.get() && self.beyond.get() == 0 {
             return;
@@ -343,7 +357,8 @@ mod tests {
     #[test]
     fn long_texts_are_refused_while_an_error_is_on_its_way() {
         let memory = Memory::new((none, ptr::null_mut()), 1 << 20);
-        let refused = |growth| memory.ask(growth, usize::MAX, true, || false) == Answer::Refused;
+        let refused =
+            |growth| memory.ask(growth, usize::MAX, true, || false, || false) == Answer::Refused;
         let luajit = cfg!(feature = "luajit");
         for _ in 0..2 {
             memory.fall(true);
@@ -365,7 +380,7 @@ mod tests {
         let limit = (1 << 20) + 100;
         memory.set_limit(limit);
         memory.begin();
-        let ask = |growth, is_new| memory.ask(growth, limit, is_new, || false);
+        let ask = |growth, is_new| memory.ask(growth, limit, is_new, || false, || false);
         let beyond = match cfg!(feature = "luajit") {
             true => Answer::GrantedBeyond,
             false => Answer::RanOut,

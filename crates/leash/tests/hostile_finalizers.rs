@@ -73,6 +73,46 @@ fn finalizers_that_make_ever_more_of_them() {
     assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
 }
 
+/// Memory is so short that what Lua needs for a call is refused, and each `pcall` ends before anything runs in it. All the time goes into the collections that Lua tries first,
+/// where deliveries land, and `pcall` puts away what they have done: no hook ran. (The loop has an end, so that a test that fails has one.)
+#[test]
+fn a_finalizer_that_has_no_memory_for_a_call() {
+    let code = format!(
+        "{GC} tries = 0
+        local pcall, head = pcall
+        local function spin() while true do end end
+        local function catch_below(n)
+            if n > 0 then catch_below(n - 1) return end
+            for i = 1, 20000 do pcall(spin) tries = i end
+        end
+        local function catch_at_all_depths()
+            for n = 40, 0, -1 do pcall(catch_below, n) end
+        end
+        collectgarbage() collectgarbage()
+        local limit = collectgarbage('count') + 4096
+        collectgarbage('stop')
+        local function fill(left, n)
+            while collectgarbage('count') < limit - left do
+                for _ = 1, n do head = {{ head }} end
+            end
+        end
+        fill(20, 50)
+        fill(LEFT, 1)
+        gc(catch_at_all_depths)
+        while true do collectgarbage() end"
+    );
+    for left in ["2", "1.6", "1.4", "1.2", "1", "0.8", "0.6", "0.5"] {
+        let lua = Lua::new();
+        let limits = timeout(500).memory(4 << 20);
+        let began = Instant::now();
+        let stop = lua.run(&code.replace("LEFT", left), &limits).unwrap_err();
+        assert!([Reason::Timeout, Reason::Memory].contains(&stop.reason));
+        let took = began.elapsed();
+        let tries = lua.ok("collectgarbage('stop') return tries");
+        assert_ne!(tries, "20000", "with {left} KB left, in {took:?}");
+    }
+}
+
 /// Each of six thousand finalizers is a tower of protected calls, which grows until a delivery finds it. On LuaJIT each of those calls was unwound by itself, for a minute in all.
 #[test]
 fn thousands_of_finalizers_that_nest_protected_calls() {

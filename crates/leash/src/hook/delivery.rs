@@ -147,10 +147,19 @@ pub fn act(state: &State, flags: u64) {
     }
 }
 
-/// Sets the hook on the coroutines whose watch is due. **Signal context**; owner thread.
-fn deliver_to_late(state: &State) {
+/// How many deliveries of this stop there have been, with this one. **Signal context.**
+fn count_delivery(state: &State) -> u32 {
     let n = state.unanswered.get().saturating_add(1);
     state.unanswered.set(n);
+    if n > PATIENCE {
+        state.memory.awaited.begin();
+    }
+    n
+}
+
+/// Sets the hook on the coroutines whose watch is due. **Signal context**; owner thread.
+fn deliver_to_late(state: &State) {
+    let n = count_delivery(state);
     if state.is_ward_late() {
         // SAFETY: `for_each_live` passes live, initialised coroutines of this state.
         state.for_each_live(|co, entry| unsafe {
@@ -233,8 +242,7 @@ fn deliver(state: &State) {
     if main.is_null() {
         return;
     }
-    let n = state.unanswered.get().saturating_add(1);
-    state.unanswered.set(n);
+    let n = count_delivery(state);
     state.hooked.set(true);
     state.delivered.set(true);
     let mask = sys::MASK_ALL;
@@ -266,8 +274,7 @@ fn deliver_meanwhile(state: &State, r: &Record) -> bool {
     let stops = flags & (INTERRUPT | KILL) != 0 || flags & CHECK != 0 && state.may_be_due();
     // Where others run the state too, only what runs on this very stack is touched.
     if stops && (!state.follows.get() || state.is_on_this_stack(state.main.get())) {
-        let n = state.unanswered.get().saturating_add(1);
-        state.unanswered.set(n);
+        let n = count_delivery(state);
         state.hooked.set(true);
         state.delivered.set(true);
         // SAFETY: live coroutines of this state, which were initialised when they were found.
