@@ -398,7 +398,13 @@ pub fn in_finalizer(state: &State) -> bool {
 pub fn may_be_finalizing(state: &State, l: *mut lua_State) -> bool {
     // SAFETY: `l` is live, on this thread; asking reads a flag. (From 5.4.4 on the answer in a finalizer is -1.)
     let rests = || cfg!(feature = "lua51") || unsafe { sys::gc(l, sys::COLLECTOR_IS_RUNNING) } <= 0;
-    let mut finalizes = in_finalizer(state) || state.hookless.known.has(l) && rests();
+    let here = in_finalizer(state) || state.hookless.known.has(l) && rests();
+    here || is_off_besides(state, l)
+}
+
+/// Whether hooks are off in any coroutine that runs, or waits for one that it has resumed; but for `l`.
+pub fn is_off_besides(state: &State, l: *mut lua_State) -> bool {
+    let mut finalizes = false;
     state.for_each_live(|co, _| {
         // SAFETY: a live coroutine, on this thread.
         let (allows, jump) = unsafe {

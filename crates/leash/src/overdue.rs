@@ -6,13 +6,15 @@
 //!
 //! - **Nothing else may see it**: only where it is certain that a call ends, for its time is up or it is being stopped; never for an interrupt by an id, which code may survive, nor
 //!   while a warning may put the limit off.
+//! - **Not where hooks are off**, in a finalizer or a hook of the script: there a protected call that fails takes back what a delivery has done ([`crate::hookless`]), and one that succeeds
+//!   does not.
 //! - **Not what grows**: a larger stack may be what the hook needs to be called.
 //! - **Not on LuaJIT**, where not all of the collector and of the compiler can be refused memory ([`crate::memory`]).
 
-use crate::hook;
 use crate::limits::Reason;
 use crate::request::{CHECK, INTERRUPT, KILL};
 use crate::state::State;
+use crate::{hook, hookless};
 use std::ptr;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -24,6 +26,12 @@ const LATE: Duration = Duration::from_millis(5);
 /// The parts of a table of a hundred elements, or a long string.
 pub const LARGE: usize = 4096;
 
+/// Whether hooks are off in what runs, or were at the last delivery, which has switched them on.
+fn is_hookless(state: &State) -> bool {
+    state.record().unseen.load(Ordering::Relaxed)
+        || hookless::is_off_besides(state, ptr::null_mut())
+}
+
 /// Whether what runs has to end and has been asked to for [`LATE`]. Called by the allocator.
 #[cold]
 #[inline(never)]
@@ -34,7 +42,7 @@ pub fn is_overdue(state: &State) -> bool {
         return false;
     }
     let now = Ticks::now();
-    if !record.has_waited(LATE, now) {
+    if !record.has_waited(LATE, now) || is_hookless(state) {
         return false;
     }
     state.refresh();
