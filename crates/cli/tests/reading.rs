@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::process::{Command, Stdio};
 
 use libc::{SIGINT, SIGTERM};
-use support::ends::{READY, end, line, send, start_with};
+use support::ends::{READY, assert_ends_with, line, send, start_with};
 use support::{Folder, leash, outcome};
 
 const LIMIT: [&str; 2] = ["--timeout", "100ms"];
@@ -66,12 +66,7 @@ fn signals_while_standard_input_is_awaited() {
         let (mut child, _stdout) = start_with(&["--grace", "1h"], READY, &["-"]);
         let stdin = child.stdin.take(); // `wait` would close it
         send(&child, signal);
-        let (got, stderr) = end(child);
-        assert_eq!(got, Some(code), "{stderr}");
-        assert!(
-            stderr.starts_with(&format!("leash: {word}\nstack traceback:\n\t")),
-            "{stderr}"
-        );
+        assert_ends_with(child, code, word);
         drop(stdin);
     }
 }

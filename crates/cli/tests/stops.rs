@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use libc::{SIGINT, SIGTERM};
-use support::ends::{READY, end, line, send, start};
+use support::ends::{READY, assert_ends_with, end, line, send, start};
 use support::{Folder, Outcome, leash, outcome};
 
 /// What has not come by then does not come. The machine may be busy.
@@ -337,12 +337,7 @@ fn signals_stop_the_script_in_good_order() {
             ),
         );
         send(&child, signal);
-        let (got, stderr) = end(child);
-        assert_eq!(got, Some(code), "{stderr}");
-        assert!(
-            stderr.starts_with(&format!("leash: {word}\nstack traceback:\n\t")),
-            "{stderr}"
-        );
+        assert_ends_with(child, code, word);
         let mut rest = String::new();
         stdout.read_to_string(&mut rest).expect("it can be read");
         assert_eq!(rest, "kept");

@@ -219,8 +219,8 @@ fn each_is_for_the_handler_on_top() {
     install_earlier();
     let lua = Lua::new();
     let limits = Limits::new().sigint().timeout(ms(5000));
+    // SAFETY: a live state on its thread.
     let run = |code: &CStr| unsafe {
-        // SAFETY: a live state on its thread.
         assert_eq!(sys::luaL_loadstring(lua.l, code.as_ptr()), 0);
         lua.vm().call(lua.l, 0, 0, 0, &limits)
     };

@@ -88,3 +88,14 @@ pub fn end(mut child: Child) -> (Option<i32>, String) {
         .expect("it can be read");
     (status.code(), stderr)
 }
+
+/// Waits for an end with this exit code, which is told by one word and a traceback.
+#[track_caller]
+pub fn assert_ends_with(child: Child, code: i32, word: &str) {
+    let (got, stderr) = end(child);
+    assert_eq!(got, Some(code), "{stderr}");
+    assert!(
+        stderr.starts_with(&format!("leash: {word}\nstack traceback:\n\t")),
+        "{stderr}"
+    );
+}
