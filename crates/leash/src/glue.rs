@@ -30,12 +30,13 @@
 //!   only so often in a row.
 
 use crate::guest::Guest;
+use crate::info;
 use crate::scope::Scope;
 use crate::state::State;
 use crate::sys::{self, lua_Debug, lua_State};
 use crate::trace;
 use std::cell::Cell;
-use std::ffi::{CStr, c_void};
+use std::ffi::{CStr, c_int, c_void};
 
 /// So many instructions and calls of the glue are let pass in a row. It has about twenty.
 const MOST: u32 = 1000;
@@ -176,7 +177,7 @@ impl State {
             return false;
         }
         // SAFETY: by the caller; a hook has LUA_MINSTACK free slots.
-        let running = unsafe { function(l, &mut *ar) };
+        let running = unsafe { function(l, 0, &mut *ar) };
         let passed = self.glue.passed.get();
         let is_in = functions.contains(&running) && passed < MOST;
         if is_in {
@@ -220,7 +221,7 @@ impl State {
                 {
                     break;
                 }
-                frames += usize::from(function(scope.l, &mut ar) == glue);
+                frames += usize::from(function(scope.l, level, &mut ar) == glue);
             }
             if frames >= place {
                 return true;
@@ -231,10 +232,10 @@ impl State {
 }
 
 /// The function of a frame, by its address.
-unsafe fn function(l: *mut lua_State, ar: &mut lua_Debug) -> usize {
+unsafe fn function(l: *mut lua_State, level: c_int, ar: &mut lua_Debug) -> usize {
     // SAFETY: by the caller: there is a slot.
     unsafe {
-        if sys::lua_getinfo(l, c"f".as_ptr(), ar) == 0 {
+        if !info::of(l, level, c"f", ar) {
             return 0;
         }
         let function = sys::lua_topointer(l, -1);

@@ -27,6 +27,8 @@ mod home;
 mod hook;
 mod hookless;
 mod hookmask;
+#[doc(hidden)]
+pub mod info;
 mod jit;
 mod layout;
 mod leftover;

@@ -17,6 +17,8 @@
 
 mod frames;
 
+pub use frames::Seen;
+
 use crate::scope::Scope;
 use crate::state::State;
 use crate::sys::{self, lua_State};
@@ -40,6 +42,15 @@ struct Places {
 
 /// None: they were not found.
 static PLACES: OnceLock<Option<Places>> = OnceLock::new();
+
+/// LuaJIT: the function at this level, and what is above it on the stack of `l`. None: not known.
+///
+/// # Safety
+/// `l` is live, on this thread, and runs a C function or a hook, or is suspended.
+pub unsafe fn seen(l: *mut lua_State, level: c_int) -> Option<Seen> {
+    // SAFETY: by the caller.
+    unsafe { frames::seen(l, level) }
+}
 
 /// Lets no `pcall` and no `xpcall` of the script catch the error that is about to be raised in `l`. LuaJIT: but for the outermost, if `keeps_one`.
 ///

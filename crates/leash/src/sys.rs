@@ -371,53 +371,6 @@ pub const TYPE_TAG_OFFSET: usize = size_of::<usize>();
 /// The bits of the tag that are the basic type; 5.2 and later keep variants and the collectable mark above them.
 pub const TYPE_TAG_MASK: u8 = 0x0f;
 
-/// `lua_getinfo` with what a traceback line needs. It allocates nothing: `S`, `l`, `n` (and `t` where tail calls are told so)
-/// fill fields of `ar`; `f` and `L`, which push, are not asked for. The name (LuaJIT: and the line) only if `named`: see [`names_are_safe`] and [`may_be_named`].
-///
-/// # Safety
-/// `ar` was filled by `lua_getstack` on `l` and the frame is still active.
-pub unsafe fn frame_info(l: *mut lua_State, ar: &mut lua_Debug, named: bool) -> bool {
-    let what = match (named, cfg!(any(feature = "lua51", feature = "luajit"))) {
-        (true, true) => c"Sln",
-        (true, false) => c"Slnt",
-        (false, true) if cfg!(feature = "luajit") => c"S",
-        (false, true) => c"Sl",
-        (false, false) => c"Slt",
-    };
-    // SAFETY: by the caller.
-    unsafe {
-        (ar.name, ar.namewhat) = (c"".as_ptr(), c"".as_ptr());
-        ar.currentline = -1;
-        lua_getinfo(l, what.as_ptr(), ar) != 0
-    }
-}
-
-/// Whether the names of functions may be asked for where the collector may be at work. 5.2 runs a step of it at the very beginning of a function
-/// (`luaD_precall`), before the first instruction; the name of what is called there is looked for in the instruction before that, which is none
-/// (`getfuncname` in `ldebug.c`), and what is found instead may be followed anywhere.
-pub const fn names_are_safe(collecting: bool) -> bool {
-    !(collecting && cfg!(feature = "lua52"))
-}
-
-/// 5.2: whether a finalizer runs, in any coroutine: then the collector does not (`GCTM` in `lgc.c`), unless somebody else has stopped it.
-///
-/// # Safety
-/// `l` is live, on this thread.
-pub unsafe fn may_be_in_finalizer(l: *mut lua_State) -> bool {
-    // SAFETY: by the caller; it reads a flag.
-    cfg!(feature = "lua52") && unsafe { gc(l, COLLECTOR_IS_RUNNING) == 0 }
-}
-
-/// Whether the names of functions of this coroutine may be asked for, and lines. Not on LuaJIT while a message handler runs: after a stack overflow the instruction at which the function
-/// below the handler was is not kept (`debug_framepc` in `lj_debug.c` takes it from the C frame), and what is there is followed anywhere.
-///
-/// # Safety
-/// `l` is live, on this thread.
-pub unsafe fn may_be_named(l: *mut lua_State) -> bool {
-    // SAFETY: by the caller; it reads a byte.
-    !cfg!(feature = "luajit") || unsafe { lua_status(l) } != LUA_ERRERR
-}
-
 /// Whether this frame was entered by a tail call, where the engine says so in the frame (5.1 shows a frame of its own).
 pub fn is_tail_call(ar: &lua_Debug) -> bool {
     #[cfg(any(feature = "lua51", feature = "luajit"))]

@@ -9,6 +9,7 @@
 //! tells: the frame that runs each ([`crate::layout`], `jump`) lies above the frames of what it resumed.
 
 use crate::hookless;
+use crate::info;
 use crate::state::State;
 use crate::sys::{self, lua_Debug, lua_State};
 use std::ffi::{CStr, c_char, c_int, c_void};
@@ -36,11 +37,11 @@ pub fn capture(state: &State, l: *mut lua_State, collecting: bool, out: &mut Str
     let is_off = |&co: &*mut lua_State| unsafe { hookless::are_off(state, co) };
     // A finalizer in which hooks have been switched on, and that has made a call with limits since, is seen by nothing else.
     // SAFETY: `l` is live, on this thread, by the caller.
-    let is_in_finalizer = || unsafe { sys::may_be_in_finalizer(l) };
+    let is_in_finalizer = || unsafe { info::may_be_in_finalizer(l) };
     let collecting = collecting
         || chain.iter().any(is_off)
         || !state.collector_stopped.get() && is_in_finalizer();
-    let named = sys::names_are_safe(collecting);
+    let named = info::names_are_safe(collecting);
     out.push_str("stack traceback:");
     stack(l, named, out);
     for co in chain.iter().take(STACKS) {
@@ -56,8 +57,8 @@ pub fn capture(state: &State, l: *mut lua_State, collecting: bool, out: &mut Str
 pub fn capture_one(co: *mut lua_State, out: &mut String) {
     out.push_str("stack traceback:");
     // SAFETY: `co` is live, on this thread, by the caller.
-    let collecting = unsafe { sys::may_be_in_finalizer(co) };
-    stack(co, sys::names_are_safe(collecting), out);
+    let collecting = unsafe { info::may_be_in_finalizer(co) };
+    stack(co, info::names_are_safe(collecting), out);
 }
 
 /// The coroutine that runs now, innermost of all: its frame is the lowest on the C stack. None if that cannot be told.
@@ -131,9 +132,7 @@ fn stack(l: *mut lua_State, named: bool, out: &mut String) {
     let mut ar: lua_Debug = unsafe { std::mem::zeroed() };
     let depth = depth(l);
     let mut level = 0;
-    // SAFETY: `l` is a live state on this thread.
-    let named = named && unsafe { sys::may_be_named(l) };
-    // SAFETY: as above; `ar` is filled before it is read.
+    // SAFETY: `l` is a live state on this thread; `ar` is filled before it is read.
     while unsafe { sys::lua_getstack(l, level, &mut ar) } != 0 {
         if depth > DEEPEST && level == FIRST {
             let _ = write!(out, "\n\t...\t(and more than {DEEPEST} levels)");
@@ -145,11 +144,13 @@ fn stack(l: *mut lua_State, named: bool, out: &mut String) {
             level += skip;
             continue;
         }
-        level += 1;
         // SAFETY: just filled for `l`.
-        if unsafe { sys::frame_info(l, &mut ar, named) } {
+        if unsafe { info::line(l, level, &mut ar, named) } {
             frame(&ar, out);
+        } else {
+            out.push_str("\n\t?");
         }
+        level += 1;
     }
 }
 

@@ -8,6 +8,7 @@
 //! library. Hooks are off while it runs: a handler is not interrupted itself, and may take all the time that it likes. There is
 //! room for what is pushed: Lua gives a hook `LUA_MINSTACK` slots.
 
+use leash::info;
 use leash::sys::{self, lua_Debug, lua_State};
 use leash::{Guest, How};
 use std::ffi::{CStr, c_int, c_void};
@@ -220,7 +221,7 @@ pub unsafe fn push_position(l: *mut lua_State) {
         let mut level = 0;
         while level < 2
             && sys::lua_getstack(l, level, &mut ar) != 0
-            && (sys::lua_getinfo(l, c"l".as_ptr(), &mut ar) == 0 || ar.currentline <= 0)
+            && (!info::of(l, level, c"l", &mut ar) || ar.currentline <= 0)
         {
             level += 1;
         }

@@ -14,6 +14,7 @@
 //! each of a number of calls. Then a walk by these rules must find the very frames that `lua_getstack` tells, in calls of every kind. If not, or if values are smaller, nothing is touched, and stops take their
 //! time.
 
+use crate::info;
 use crate::state::State;
 use crate::sys::{self, lua_Debug, lua_State};
 use std::cell::Cell;
@@ -138,10 +139,15 @@ impl Stack {
         unsafe {
             let word = |offset| l.byte_add(offset).cast::<*mut usize>().read();
             let (first, base) = (word(places.stack), word(places.base));
-            let at = position(l, 0)?;
-            let top = Frame(first.wrapping_add(at));
-            (top.0.wrapping_add(1) == base).then_some(Stack { first, top })
+            let top = Frame(base.wrapping_sub(1));
+            let stack = Stack { first, top };
+            (stack.slot(top) & 0xffff == position(l, 0)?).then_some(stack)
         }
+    }
+
+    /// How many slots are below this frame.
+    fn slot(self, frame: Frame) -> usize {
+        frame.0.addr().wrapping_sub(self.first.addr()) / size_of::<usize>()
     }
 
     /// That of the caller; none: there is no other.
@@ -157,8 +163,8 @@ impl Stack {
     }
 }
 
-/// Where the frame of the function at this level is, in slots from the first of the stack (`lua_getstack` in `lj_debug.c`: the last field of `lua_Debug` is that, plus 65536 times the size of a frame; a
-/// stack has no 65536 slots). None: there is no such function.
+/// Where the frame of the function at this level is, in slots from the first of the stack, in 16 bits (`lua_getstack` in `lj_debug.c`: the last field of `lua_Debug` is that, plus 65536 times the size of a frame).
+/// None: there is no such function.
 ///
 /// # Safety
 /// `l` is a live coroutine on this thread.
@@ -169,7 +175,50 @@ unsafe fn position(l: *mut lua_State, level: c_int) -> Option<usize> {
         if sys::lua_getstack(l, level, &mut ar) == 0 {
             return None;
         }
-        usize::try_from(sys::call_number(&mut ar).read() & 0xffff).ok()
+        Some(info::slot(&mut ar))
+    }
+}
+
+/// A function that is active.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Seen {
+    /// Where its frame is, in slots from the first of the stack.
+    pub slot: usize,
+    /// C code has called it: a C function, or LuaJIT itself, as a message handler, finalizer, or hook.
+    pub is_called_by_c: bool,
+    /// So is what runs above it.
+    pub is_below_c: bool,
+}
+
+/// As [`super::seen`].
+///
+/// # Safety
+/// As there.
+pub unsafe fn seen(l: *mut lua_State, level: c_int) -> Option<Seen> {
+    let places = (*PLACES.get()?)?;
+    // SAFETY: by the caller. The walk is that of `lua_getstack`: it does not count the second frame of a vararg function, nor those in which the coroutine itself stands for the function.
+    unsafe {
+        let stack = Stack::of(l, places)?;
+        let (mut frame, mut level, mut is_below_c) = (stack.top, level, false);
+        loop {
+            let called = match frame.kind() {
+                Kind::Vararg => stack.previous(frame)?,
+                _ => frame,
+            };
+            let is_called_by_c = called.kind() == Kind::C;
+            if frame.function() != l.addr() {
+                if level == 0 {
+                    return Some(Seen {
+                        slot: stack.slot(frame),
+                        is_called_by_c,
+                        is_below_c,
+                    });
+                }
+                level -= 1;
+            }
+            is_below_c = is_called_by_c;
+            frame = stack.previous(called)?;
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! ours; it has died when its host calls something anew.
 
 use crate::coroutines::SavedHook;
+use crate::info;
 use crate::request::WATCH;
 use crate::state::State;
 use crate::sys::{self, lua_Debug, lua_State};
@@ -62,7 +63,7 @@ impl State {
         unsafe {
             let (mut ar, mut level): (lua_Debug, c_int) = (std::mem::zeroed(), 1);
             while !waits && sys::lua_getstack(l, level, &mut ar) != 0 {
-                waits = !sys::frame_info(l, &mut ar, false) || *ar.what.cast::<u8>() != b'C';
+                waits = !info::line(l, level, &mut ar, false) || *ar.what.cast::<u8>() != b'C';
                 level += 1;
             }
         }

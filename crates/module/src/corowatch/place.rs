@@ -7,6 +7,7 @@
 //! What could go wrong: two places with the same number. The hash is of 64 bits with a secret of the process. A stack that is deeper than a
 //! traceback shows is not reduced: there the text is made each time.
 
+use leash::info;
 use leash::sys::{self, lua_Debug, lua_State};
 use std::ffi::{CStr, c_int};
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -36,7 +37,9 @@ pub unsafe fn key(l: *mut lua_State) -> Option<u64> {
             if sys::lua_getstack(l, level, &mut ar) == 0 {
                 return Some(hasher.finish());
             }
-            sys::lua_getinfo(l, c"Sl".as_ptr(), &mut ar);
+            if !info::of(l, level, c"Sl", &mut ar) {
+                return None;
+            }
             hasher.write(CStr::from_ptr(ar.short_src.as_ptr()).to_bytes());
             hasher.write_i32(ar.linedefined);
             hasher.write_i32(ar.currentline);

@@ -14,6 +14,7 @@
 
 use crate::corowatch::message;
 use crate::stop;
+use leash::info;
 use leash::sys::{self, lua_State};
 use leash::{Guest, Stop};
 use std::ffi::{c_int, c_void};
@@ -182,7 +183,10 @@ unsafe fn may_have_handler(l: *mut lua_State) -> bool {
         let mut level = 0;
         sys::lua_rawgetp(l, sys::LUA_REGISTRYINDEX, key(&XPCALL));
         while !found && sys::lua_getstack(l, level, &mut ar) != 0 {
-            sys::lua_getinfo(l, c"f".as_ptr(), &mut ar);
+            if !info::of(l, level, c"f", &mut ar) {
+                found = true; // it may be that
+                break;
+            }
             found = sys::lua_rawequal(l, -1, -2) != 0;
             sys::lua_settop(l, -2);
             level += 1;

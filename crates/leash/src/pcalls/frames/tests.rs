@@ -81,6 +81,69 @@ fn the_frames_are_found() {
     assert_eq!(places.is_some(), size_of::<usize>() == 8, "{places:?}");
 }
 
+/// `describe()`: of each function, whether C code has called it (`c`), and whether C code has called what is above it (`b`). Compares the slots, too.
+unsafe extern "C-unwind" fn describe(l: *mut lua_State) -> c_int {
+    let mut text = String::new();
+    // SAFETY: a C function called by Lua. The text goes before Lua may raise an error, for want of memory.
+    unsafe {
+        let mut level = 0;
+        while let Some(seen) = seen(l, level) {
+            assert_eq!(position(l, level), Some(seen.slot), "level {level}");
+            text.push(if seen.is_called_by_c { 'c' } else { '-' });
+            text.push(if seen.is_below_c { 'b' } else { '-' });
+            level += 1;
+        }
+        assert_eq!(position(l, level), None);
+        let mut bytes = [0_u8; 64];
+        bytes[..text.len()].copy_from_slice(text.as_bytes());
+        drop(text);
+        sys::lua_pushstring(l, bytes.as_ptr().cast());
+    }
+    1
+}
+
+#[test]
+fn what_c_code_has_called_is_seen() {
+    let host = Host::new();
+    // SAFETY: live, on this thread.
+    unsafe {
+        sys::lua_pushcfunction(host.0, describe);
+        sys::lua_setglobal(host.0, c"describe".as_ptr());
+    }
+    for (code, expected) in [
+        ("local s = describe() return s", "--c-"),
+        (
+            "local function f(...) local s = describe() return s end local s = f(1) return s",
+            "----c-",
+        ),
+        ("local _, s = pcall(describe) return s", "----c-"),
+        // The handler, `error`, the function.
+        (
+            "local _, s = xpcall(function() error() end, function() local s = describe() return s end) return s",
+            "--c--b----c-",
+        ),
+        // Here no function of C's is between.
+        (
+            "local _, s = xpcall(function() local x = nil .. '' end, function(...) local s = describe() return s end) return s",
+            "--c--b--c-",
+        ),
+        (
+            "local s local t = setmetatable({}, {__index = function() s = describe() end}) local _ = t.x return s",
+            "----c-",
+        ),
+        (
+            "local s debug.sethook(function() debug.sethook() s = describe() end, '', 1) local x = 1 x = x return s",
+            "--c-cb",
+        ),
+        (
+            "return coroutine.wrap(function() local s = describe() return s end)()",
+            "--c-",
+        ),
+    ] {
+        assert_eq!(host.run(code), Ok(expected.into()), "{code}");
+    }
+}
+
 /// Each kind of protected call, of which there are 3000 in each other, in Lua code of each kind.
 #[test]
 fn an_error_goes_past_protected_calls() {
