@@ -136,3 +136,53 @@ pub unsafe fn may_be_in_finalizer(l: *mut lua_State) -> bool {
     // SAFETY: by the caller; it reads a flag.
     cfg!(feature = "lua52") && unsafe { sys::gc(l, sys::COLLECTOR_IS_RUNNING) == 0 }
 }
+
+#[cfg(all(test, feature = "luajit"))]
+mod tests {
+    use super::*;
+
+    /// `ask()`: what is told of itself, of the function that has called it, and of the next.
+    unsafe extern "C-unwind" fn ask(l: *mut lua_State) -> c_int {
+        // SAFETY: a C function called by Lua, with free slots. `lua_Debug` is plain data, of which zero is a value.
+        unsafe {
+            let mut ar: lua_Debug = std::mem::zeroed();
+            for level in 0..3 {
+                assert_eq!(sys::lua_getstack(l, level, &mut ar), 1);
+                assert!(line(l, level, &mut ar, true));
+                // Null, where it was asked for in vain.
+                let name = if ar.name.is_null() {
+                    c"".as_ptr()
+                } else {
+                    ar.name
+                };
+                sys::lua_pushstring(l, name);
+                sys::lua_pushinteger(l, ar.currentline as _);
+            }
+        }
+        6
+    }
+
+    #[test]
+    fn what_c_code_has_called_has_no_name_and_what_is_below_it_no_line() {
+        crate::pcalls::learn();
+        const TEXT: &CStr = c"
+            local function told(...) return table.concat({ ... }, ' ') end
+            local function called() local s = told(ask()) return s end
+            local function handler() local s = told(ask()) return s end
+            local plain = called()
+            local _, handled = xpcall(function() return nil .. '' end, handler)
+            return plain .. ', ' .. handled";
+        // SAFETY: a state of our own, on this thread; what is called fits.
+        unsafe {
+            let l = sys::luaL_newstate();
+            sys::luaL_openlibs(l);
+            sys::lua_pushcfunction(l, ask);
+            sys::lua_setglobal(l, c"ask".as_ptr());
+            assert_eq!(sys::luaL_loadstring(l, TEXT.as_ptr()), 0);
+            assert_eq!(sys::lua_pcall(l, 0, 1, 0), 0);
+            let told = CStr::from_ptr(sys::lua_tostring(l, -1)).to_str().unwrap();
+            assert_eq!(told, "ask -1 called 3  5, ask -1  4  -1");
+            sys::lua_close(l);
+        }
+    }
+}

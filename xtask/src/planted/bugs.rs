@@ -35,6 +35,14 @@ pub struct Bug {
 /// All of them.
 pub const BUGS: &[Bug] = &[
     Bug {
+        name: "names",
+        what: "LuaJIT: what C code has called is asked for its name, and what is below that for its line",
+        file: "crates/leash/src/info.rs",
+        find: "                    (name, line) = (!seen.is_called_by_c, !seen.is_below_c);\n",
+        replace: "",
+        check: Check::Unit(Engine::Luajit, "what_c_code_has_called_has_no_name"),
+    },
+    Bug {
         name: "mark",
         what: "a call takes away the mark of what is asked for besides",
         file: "crates/leash/src/boundary.rs",
