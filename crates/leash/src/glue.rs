@@ -221,7 +221,10 @@ impl State {
                 {
                     break;
                 }
-                frames += usize::from(function(scope.l, level, &mut ar) == glue);
+                match function(scope.l, level, &mut ar) {
+                    0 => return true, // it may be that; or a limit would be missed
+                    function => frames += usize::from(function == glue),
+                }
             }
             if frames >= place {
                 return true;
@@ -231,7 +234,7 @@ impl State {
     }
 }
 
-/// The function of a frame, by its address.
+/// The function of a frame, by its address; zero: it cannot be asked for.
 unsafe fn function(l: *mut lua_State, level: c_int, ar: &mut lua_Debug) -> usize {
     // SAFETY: by the caller: there is a slot.
     unsafe {

@@ -20,6 +20,9 @@ use std::ffi::{CStr, c_int};
 ///
 /// # Safety
 /// As `lua_getinfo`, on the thread of `l`, which runs or is suspended. What is pushed needs free slots.
+///
+/// # Panics
+/// With more than seven letters.
 pub unsafe fn of(l: *mut lua_State, level: c_int, what: &CStr, ar: &mut lua_Debug) -> bool {
     let mut letters = [0_u8; MOST_LETTERS + 1];
     let mut n = 0;

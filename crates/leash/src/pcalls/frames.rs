@@ -14,6 +14,10 @@
 //! each of a number of calls. Then a walk by these rules must find the very frames that `lua_getstack` tells, in calls of every kind. If not, or if values are smaller, nothing is touched, and stops take their
 //! time.
 
+mod seen;
+
+pub use seen::{Seen, seen};
+
 use crate::info;
 use crate::state::State;
 use crate::sys::{self, lua_Debug, lua_State};
@@ -176,49 +180,6 @@ unsafe fn position(l: *mut lua_State, level: c_int) -> Option<usize> {
             return None;
         }
         Some(info::slot(&mut ar))
-    }
-}
-
-/// A function that is active.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Seen {
-    /// Where its frame is, in slots from the first of the stack.
-    pub slot: usize,
-    /// C code has called it: a C function, or LuaJIT itself, as a message handler, finalizer, or hook.
-    pub is_called_by_c: bool,
-    /// So is what runs above it.
-    pub is_below_c: bool,
-}
-
-/// As [`super::seen`].
-///
-/// # Safety
-/// As there.
-pub unsafe fn seen(l: *mut lua_State, level: c_int) -> Option<Seen> {
-    let places = (*PLACES.get()?)?;
-    // SAFETY: by the caller. The walk is that of `lua_getstack`: it does not count the second frame of a vararg function, nor those in which the coroutine itself stands for the function.
-    unsafe {
-        let stack = Stack::of(l, places)?;
-        let (mut frame, mut level, mut is_below_c) = (stack.top, level, false);
-        loop {
-            let called = match frame.kind() {
-                Kind::Vararg => stack.previous(frame)?,
-                _ => frame,
-            };
-            let is_called_by_c = called.kind() == Kind::C;
-            if frame.function() != l.addr() {
-                if level == 0 {
-                    return Some(Seen {
-                        slot: stack.slot(frame),
-                        is_called_by_c,
-                        is_below_c,
-                    });
-                }
-                level -= 1;
-            }
-            is_below_c = is_called_by_c;
-            frame = stack.previous(called)?;
-        }
     }
 }
 
