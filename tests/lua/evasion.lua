@@ -121,11 +121,10 @@ function ways.short(leash, script)
   return check
 end
 
--- What the stock function may return instead of a stop. 5.1: out of a finalizer or hook nothing but a stack overflow of ours reaches far enough. 5.2 and 5.3
--- put a text in the place of any error of a finalizer, and that text into the next one if finalizers are inside each other. (`leash.resume` returns the stop.)
+-- What the stock function may return instead of a stop. 5.2 and 5.3 put a text in the place of any error of a finalizer, and that text into the next one if
+-- finalizers are inside each other. (`leash.resume` returns the stop.)
 local function passes_for_stop(err)
   if type(err) ~= "string" then return false end
-  if _VERSION == "Lua 5.1" and not jit then return err:find "stack overflow$" end -- with or without its place
   if _VERSION == "Lua 5.2" or _VERSION == "Lua 5.3" then return err:find "^error in __gc metamethod" and err:find "%(no message%)+$" end
   return false
 end

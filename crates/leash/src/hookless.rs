@@ -14,7 +14,7 @@
 //! |---|---|---|
 //! | 5.2 | the stack, by `lua_checkstack` | `luaD_shrinkstack` |
 //! | 5.3 to 5.5 | also the list of `CallInfo`, by nested calls | `luaE_shrinkCI` in `luaD_shrinkstack` |
-//! | 5.1 | the array of `CallInfo` beyond its limit, which ends in `stack overflow` (this is the error, then): [`overflow`] | `restore_stack_limit` |
+//! | 5.1 | the array of `CallInfo` beyond its limit, which ends in `stack overflow` (our error comes in its place): [`overflow`] | `restore_stack_limit` |
 //! | LuaJIT | nothing needs to: a `pcall` that was made with hooks off leaves the bit alone (`FRAME_PCALLH` in `err_unwind`, `lj_err.c`) | |
 //!
 //! **The next finalizer**, of thousands, begins with hooks off again. The same allocator is in force then, and meets it when it first allocates, on all engines; so only those
@@ -163,7 +163,7 @@ pub unsafe fn switch_on(state: &State, co: *mut lua_State) {
 /// **longjmp** on 5.1, where this may raise the error itself.
 ///
 /// # Safety
-/// `l` runs our hook.
+/// `l` runs our hook. If the place of `errfunc` is known, the error object is on top of its stack.
 pub unsafe fn before_an_error(state: &State, l: *mut lua_State) {
     // SAFETY: `l` is live. A coroutine that dies by this error keeps `allowhook` as it is now, inside a hook; its `__close`
     // methods would run with hooks off. No Lua code runs before the error is caught.
@@ -322,6 +322,18 @@ unsafe fn switch_on_in_finalizer(state: &State) {
             }
         }
     }
+}
+
+/// 5.1: the hook runs for [`overflow`]'s message handler, inside the error that is being raised, and has nothing to do there. **Hook**.
+///
+/// # Safety
+/// As [`overflow::runs_handler`].
+#[inline]
+pub unsafe fn is_raising(state: &State, l: *mut lua_State, ar: *mut sys::lua_Debug) -> bool {
+    // SAFETY: by the caller.
+    cfg!(feature = "lua51")
+        && state.hookless.waiting.get()
+        && unsafe { overflow::runs_handler(l, ar) }
 }
 
 /// The hook runs: the usual allocator again, and the usual limit.

@@ -60,14 +60,15 @@ pub unsafe fn throw_for(state: &State, l: *mut lua_State, dies: Option<*mut lua_
         if state.hookless.is_any() || hookless::in_finalizer(state) {
             state.record().again_soon();
         }
+        let is_object = pushed || errfunc.is_some();
+        if is_object && !pushed {
+            sys::lua_pushlightuserdata(l, (&raw const SENTINEL).cast_mut().cast());
+        }
         hookless::before_an_error(state, l);
-        if pushed {
-            sys::lua_error(l);
-        }
-        if errfunc.is_none() {
+        if !is_object {
             fail_an_allocation(state, l);
+            sys::lua_pushlightuserdata(l, (&raw const SENTINEL).cast_mut().cast());
         }
-        sys::lua_pushlightuserdata(l, (&raw const SENTINEL).cast_mut().cast());
         sys::lua_error(l);
     }
 }

@@ -18,7 +18,7 @@ use super::deep;
 use crate::layout::{Sample, word};
 use crate::registry;
 use crate::state::State;
-use crate::sys::{self, lua_State};
+use crate::sys::{self, lua_Debug, lua_State};
 use std::ffi::{c_int, c_void};
 
 const WORD: usize = size_of::<usize>();
@@ -77,10 +77,35 @@ fn short(p: &Sample, o: usize) -> u16 {
     u16::from_ne_bytes([p[o], p[o + 1]])
 }
 
-/// Raises the error, if the place is known. **longjmp**; asks for no memory but the array's and the message's.
+/// What is kept in the registry, for making a function takes memory.
+#[derive(Clone, Copy)]
+enum Kept {
+    /// [`nothing`], which is called.
+    Nothing,
+    /// [`place_of_handler`].
+    Place,
+    /// [`instead`], the message handler.
+    Handler,
+    /// The error object, until the handler takes it; otherwise `false`, for a new key would take memory, too.
+    Object,
+}
+
+/// Their keys: light userdata of these addresses.
+static KEYS: [u8; 4] = [0; 4];
+
+fn key(kept: Kept) -> *mut c_void {
+    (&raw const KEYS[kept as usize]).cast_mut().cast()
+}
+
+/// Raises the error, if the place is known, so that what arrives is the object on top of the stack. **longjmp**; asks for no memory but the array's, the message's and perhaps the stack's.
+///
+/// Lua asks the message handler what is to be in the place of its own error. So there is one, [`instead`], for this error alone; whoever has set another restores it when he catches the error.
+///
+/// Returns, with the stack as it was, if an error of any kind will do (the array is too large already, so whoever catches it gives back), or if nothing can be done.
 ///
 /// # Safety
-/// `l` is live, runs on this thread, in a hook of ours (so nothing yields before the error is caught), and has `LUA_MINSTACK` free slots.
+/// `l` is live, runs on this thread, in a hook of ours (so nothing yields before the error is caught), with hooks off, and has `LUA_MINSTACK` free slots. If the place of `errfunc` is known, the error object is
+/// on top of its stack.
 pub unsafe fn raise(state: &State, l: *mut lua_State) {
     let Some(Place(offset)) = state.layout.get().overflow else {
         return;
@@ -92,11 +117,15 @@ pub unsafe fn raise(state: &State, l: *mut lua_State) {
         if calls.read() > MANY {
             calls.write(calls.read() - SPARE);
         }
-        sys::lua_pushlightuserdata(l, key());
-        sys::lua_rawget(l, sys::LUA_REGISTRYINDEX);
         if l.byte_add(offset - SIZE).cast::<i32>().read() > deep::MOST_CALLS {
             deep::pass(state, l); // there has been such an error, which cannot be made up for
+            return;
         }
+        let top = sys::lua_gettop(l);
+        if let Some(errfunc) = state.layout.get().errfunc {
+            put_instead(l, l.byte_add(errfunc).cast());
+        }
+        get(l, Kept::Nothing);
         if sys::lua_type(l, -1) == sys::LUA_TFUNCTION {
             let at = |before: usize| l.byte_add(offset - before).cast::<usize>();
             for _ in 0..MOST_DOUBLINGS {
@@ -105,42 +134,136 @@ pub unsafe fn raise(state: &State, l: *mut lua_State) {
                 sys::lua_call(l, 0, 0); // raises in the end
             }
         }
-        sys::lua_settop(l, -2);
+        if let Some(errfunc) = state.layout.get().errfunc {
+            l.byte_add(errfunc).cast::<isize>().write(0);
+        }
+        sys::lua_settop(l, top);
     }
 }
 
-static KEY: u8 = 0;
+/// Makes [`instead`] the message handler, and leaves it on the stack. `errfunc` is its place. If that cannot be done, the error that arrives is Lua's.
+///
+/// # Safety
+/// As [`raise`]; the object is on top of the stack.
+unsafe fn put_instead(l: *mut lua_State, errfunc: *mut isize) {
+    // SAFETY: by the caller. In `errfunc` is how far the handler is from the bottom of the stack, in bytes: what it is for this slot is asked of a protected call that has it for its handler,
+    // and stays true while the stack moves.
+    unsafe {
+        get(l, Kept::Handler);
+        let slot = sys::lua_gettop(l);
+        let is_there = sys::lua_type(l, slot) == sys::LUA_TFUNCTION;
+        // Where this very call finds the array full, and the next size is too large, it is the one that fails; after that there is room.
+        for _ in 0..2 {
+            get(l, Kept::Place);
+            sys::lua_pushlightuserdata(l, errfunc.cast());
+            if is_there && sys::lua_pcall(l, 1, 1, slot) == sys::LUA_OK {
+                let place = sys::lua_tonumber(l, -1);
+                sys::lua_settop(l, slot);
+                sys::lua_pushlightuserdata(l, key(Kept::Object));
+                sys::lua_pushvalue(l, slot - 1);
+                sys::lua_rawset(l, sys::LUA_REGISTRYINDEX);
+                errfunc.write(place as isize);
+                return;
+            }
+            sys::lua_settop(l, slot);
+        }
+    }
+}
 
-fn key() -> *mut c_void {
-    (&raw const KEY).cast_mut().cast()
+/// Pushes what is kept.
+///
+/// # Safety
+/// `l` is live, runs on this thread and has a free slot.
+unsafe fn get(l: *mut lua_State, kept: Kept) {
+    // SAFETY: by the caller. 5.1: a light userdata is a plain value.
+    unsafe {
+        sys::lua_pushlightuserdata(l, key(kept));
+        sys::lua_rawget(l, sys::LUA_REGISTRYINDEX);
+    }
 }
 
 unsafe extern "C-unwind" fn nothing(_: *mut lua_State) -> c_int {
     0
 }
 
-/// Keeps the function that is called, for making one takes memory. **longjmp**: may raise for lack of that.
+/// The message handler in force, of which the place is the argument. It fits into a number: no stack has 2^53 bytes.
+unsafe extern "C-unwind" fn place_of_handler(l: *mut lua_State) -> c_int {
+    // SAFETY: `put_instead` passes the place, which was verified.
+    unsafe {
+        let errfunc = sys::lua_touserdata(l, 1).cast::<isize>();
+        sys::lua_pushnumber(l, errfunc.read() as f64);
+    }
+    1
+}
+
+/// The message handler: what arrives is the error object that was kept, and is not kept any more.
+unsafe extern "C-unwind" fn instead(l: *mut lua_State) -> c_int {
+    // SAFETY: a C function has LUA_MINSTACK free slots. The key is in the registry since `plant`: setting it takes no memory.
+    unsafe {
+        get(l, Kept::Object);
+        if sys::lua_type(l, -1) == sys::LUA_TBOOLEAN {
+            sys::lua_settop(l, 1);
+            return 1; // in the call that asks for the place: Lua's own message
+        }
+        sys::lua_pushlightuserdata(l, key(Kept::Object));
+        sys::lua_pushboolean(l, 0);
+        sys::lua_rawset(l, sys::LUA_REGISTRYINDEX);
+    }
+    1
+}
+
+/// Whether the hook runs for the message handler: hooks are on there, if memory was asked for before. **Hook**.
+///
+/// # Safety
+/// `l` runs our hook, and `ar` is what that got.
+pub unsafe fn runs_handler(l: *mut lua_State, ar: *mut lua_Debug) -> bool {
+    // SAFETY: by the caller; a hook has LUA_MINSTACK free slots.
+    unsafe {
+        sys::lua_getinfo(l, c"f".as_ptr(), ar);
+        let function = sys::lua_tocfunction(l, -1);
+        sys::lua_settop(l, -2);
+        function.is_some_and(|f| f as usize == instead as *const () as usize)
+    }
+}
+
+/// Keeps all of them. **longjmp**: may raise for lack of memory.
 ///
 /// # Safety
 /// `l` is live and has three free slots.
 pub unsafe fn plant(l: *mut lua_State) {
-    if cfg!(feature = "lua51") {
-        // SAFETY: by the caller.
-        unsafe {
-            sys::lua_pushlightuserdata(l, key());
-            sys::lua_pushcfunction(l, nothing);
+    if !cfg!(feature = "lua51") {
+        return;
+    }
+    let functions: [(Kept, sys::lua_CFunction); 3] = [
+        (Kept::Nothing, nothing),
+        (Kept::Place, place_of_handler),
+        (Kept::Handler, instead),
+    ];
+    // SAFETY: by the caller.
+    unsafe {
+        for (kept, function) in functions {
+            sys::lua_pushlightuserdata(l, key(kept));
+            sys::lua_pushcfunction(l, function);
             sys::lua_rawset(l, sys::LUA_REGISTRYINDEX);
         }
+        sys::lua_pushlightuserdata(l, key(Kept::Object));
+        sys::lua_pushboolean(l, 0);
+        sys::lua_rawset(l, sys::LUA_REGISTRYINDEX);
     }
 }
 
-/// Forgets it.
+/// Forgets them.
 ///
 /// # Safety
 /// As [`plant`].
 pub unsafe fn uproot(l: *mut lua_State) {
     if cfg!(feature = "lua51") {
-        // SAFETY: by the caller. 5.1: a light userdata is a plain value.
-        unsafe { registry::forget(l, key()) };
+        for kept in [Kept::Nothing, Kept::Place, Kept::Handler, Kept::Object] {
+            // SAFETY: by the caller. 5.1: a light userdata is a plain value.
+            unsafe { registry::forget(l, key(kept)) };
+        }
     }
 }
+
+#[cfg(all(test, feature = "lua51"))]
+mod tests;

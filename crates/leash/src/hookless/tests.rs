@@ -11,7 +11,7 @@ use watchdog::Ticks;
 const MANY: usize = 3 * MOST;
 
 /// Runs `f`, protected, in the main state of a new guest.
-fn in_a_state(f: sys::lua_CFunction) {
+pub fn in_a_state(f: sys::lua_CFunction) {
     // SAFETY: a new state, on this thread, closed at the end.
     unsafe {
         let l = sys::luaL_newstate();

@@ -1,0 +1,53 @@
+use super::*;
+use crate::hook;
+use crate::hookless::tests::in_a_state;
+
+/// What arrives is not Lua's message, and the array is as large as it may be: also where the very call that asks for the place of the handler finds it full.
+#[test]
+fn what_arrives_is_the_object() {
+    static OBJECT: u8 = 0;
+    fn object() -> *mut c_void {
+        (&raw const OBJECT).cast_mut().cast()
+    }
+    unsafe extern "C-unwind" fn fail(l: *mut lua_State) -> c_int {
+        let state = hook::state_of(l).unwrap();
+        let Place(offset) = state.layout.get().overflow.unwrap();
+        // SAFETY: this runs in the state; what is written is what `raise` writes.
+        unsafe {
+            let is_full = sys::lua_toboolean(l, 1) != 0;
+            let word = |before: usize| l.byte_add(offset - before).cast::<usize>();
+            let size = || l.byte_add(offset - SIZE).cast::<i32>().read();
+            while is_full && size() <= deep::MOST_CALLS / 2 {
+                word(END).write(word(CI).read());
+                sys::lua_pushcfunction(l, nothing);
+                sys::lua_call(l, 0, 0);
+            }
+            if is_full {
+                word(END).write(word(CI).read());
+            }
+            sys::lua_pushlightuserdata(l, object());
+            raise(state, l);
+        }
+        panic!("it has returned");
+    }
+    unsafe extern "C-unwind" fn main(l: *mut lua_State) -> c_int {
+        let state = hook::state_of(l).unwrap();
+        let Place(offset) = state.layout.get().overflow.unwrap();
+        // SAFETY: this runs in the state.
+        unsafe {
+            for is_full in [0, 1, 0, 1] {
+                sys::lua_pushcfunction(l, fail);
+                sys::lua_pushboolean(l, is_full);
+                assert_eq!(sys::lua_pcall(l, 1, 0, 0), sys::LUA_ERRRUN);
+                assert_eq!(sys::lua_touserdata(l, -1), object());
+                assert!(l.byte_add(offset - SIZE).cast::<i32>().read() <= deep::MOST_CALLS);
+                get(l, Kept::Object);
+                assert_eq!(sys::lua_type(l, -1), sys::LUA_TBOOLEAN); // not kept any more
+                sys::lua_settop(l, 0);
+            }
+            state.start_collector();
+        }
+        0
+    }
+    in_a_state(main);
+}
