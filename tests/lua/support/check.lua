@@ -44,6 +44,14 @@ function check.contains(value, text)
   return value
 end
 
+-- A string that matches a pattern.
+function check.matches(value, pattern)
+  if type(value) ~= "string" or not value:find(pattern) then
+    fail("expected a string that matches " .. show(pattern) .. ", got " .. show(value))
+  end
+  return value
+end
+
 -- Calls f(...), which must raise a string that contains a text. Returns the string.
 function check.raises(text, f, ...)
   local ok, message = pcall(f, ...)
