@@ -50,7 +50,10 @@ impl State {
         }
         // SAFETY: by the caller.
         unsafe {
+            // Our own protected call would catch a stop, which would be lost; and whether the compiler is on would not be known.
+            self.runs_ours.set(true);
             self.compiles_later.set(is_on(l));
+            self.runs_ours.set(false);
             self.interpret_only(l);
         }
         self.interpreted.get()
@@ -210,6 +213,48 @@ mod imp {
                 }
                 state.interpret_only(l);
             }
+        }
+    }
+}
+
+#[cfg(all(test, feature = "luajit"))]
+mod tests {
+    use crate::guest::Guest;
+    use crate::hook::state_of;
+    use crate::limits::Limits;
+    use crate::request::CHECK;
+    use crate::sys::{self, lua_State};
+    use std::ffi::c_int;
+    use std::time::Duration;
+    use watchdog::Ticks;
+
+    /// A stop that came while LuaJIT was asked was caught by the protected call in which it is: a finalizer that did nothing but call with instruction limits ran on for tenths of a second. And what
+    /// was switched off before counted as switched on.
+    #[test]
+    fn no_stop_is_raised_while_luajit_is_asked() {
+        const LIMIT: Duration = Duration::from_millis(1);
+        unsafe extern "C-unwind" fn ask(l: *mut lua_State) -> c_int {
+            let state = state_of(l).unwrap();
+            let began = Ticks::now();
+            while Ticks::now().since(began) < 2 * LIMIT {}
+            state.ask_self(CHECK); // the hook is set
+            // SAFETY: this runs in it.
+            assert!(unsafe { state.interpret_meanwhile(l) });
+            assert!(!state.compiles_later.get());
+            assert!(state.traceback.borrow().is_empty(), "it was stopped there");
+            0
+        }
+        // SAFETY: a new state, on this thread, closed at the end.
+        unsafe {
+            let l = sys::luaL_newstate();
+            sys::luaL_openlibs(l);
+            let guest = Guest::attach(l).unwrap();
+            let off = "jit.off()";
+            sys::luaL_loadbuffer(l, off.as_ptr().cast(), off.len(), c"=off".as_ptr());
+            sys::lua_call(l, 0, 0);
+            sys::lua_pushcfunction(l, ask);
+            let _ = guest.call(l, 0, 0, 0, &Limits::new().timeout(LIMIT));
+            sys::lua_close(l);
         }
     }
 }

@@ -53,7 +53,7 @@ unsafe extern "C-unwind" fn hook(l: *mut lua_State, ar: *mut lua_Debug) {
     state.memory.fall(false);
     let marked = jit::unmark(state);
     // SAFETY: `l` runs this hook, and `ar` is what it got.
-    if state.makes_doom.get() || unsafe { hookless::is_raising(state, l, ar) } {
+    if state.runs_ours.get() || unsafe { hookless::is_raising(state, l, ar) } {
         return;
     }
     hookless::settle(state);

@@ -147,8 +147,8 @@ pub struct State {
     pub compiles_later: Cell<bool>,
     /// LuaJIT: the registry holds what tells when the state is being closed ([`crate::sentinel`]).
     pub has_sentinel: Cell<bool>,
-    /// The error that ends a coroutine is being made: the hook is to leave that alone.
-    pub makes_doom: Cell<bool>,
+    /// Code of our own runs in the state, and ends soon: the error that ends a coroutine is being made, or LuaJIT is asked for something. The hook is to leave that alone.
+    pub runs_ours: Cell<bool>,
     /// [`crate::Vm::close`] is at work.
     pub closing: Cell<bool>,
     /// What finalizers leave then.
@@ -233,7 +233,7 @@ impl State {
             can_settle: Cell::new(false),
             compiles_later: Cell::new(true),
             has_sentinel: Cell::new(false),
-            makes_doom: Cell::new(false),
+            runs_ours: Cell::new(false),
             closing: Cell::new(false),
             leftover: Leftover::new(),
             on_watch: Cell::new(None),

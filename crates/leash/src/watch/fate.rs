@@ -208,9 +208,9 @@ impl State {
             // finds us still at it may have switched hooks on, even here.
             Some(push) => unsafe {
                 self.stop_collector();
-                self.makes_doom.set(true);
+                self.runs_ours.set(true);
                 let pushed = push(l, co, unseen);
-                self.makes_doom.set(false);
+                self.runs_ours.set(false);
                 pushed
             },
             None => false,
