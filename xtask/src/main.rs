@@ -9,6 +9,7 @@
 //! What could go wrong: a task that reports success without having done its work. So each step fails on an empty list of
 //! inputs, and a comparison says what it compared with.
 
+mod asserts;
 mod bench;
 mod cargo;
 mod corpus;
@@ -68,6 +69,8 @@ enum Task {
     Fuzz(fuzz::Options),
     /// Run the tests and the stress under AddressSanitizer or ThreadSanitizer
     Sanitize(sanitize::Options),
+    /// Run the engine's tests on a Lua whose own assertions are on
+    Asserts(asserts::Options),
     /// Measure what Leash costs, and how late it stops; write docs/benchmarks.md
     Bench(bench::Options),
 }
@@ -92,6 +95,7 @@ fn main() {
         Task::Miri(options) => miri::run(&options),
         Task::Fuzz(options) => fuzz::run(&options),
         Task::Sanitize(options) => sanitize::run(&options),
+        Task::Asserts(options) => asserts::run(&options),
     };
     if let Err(error) = outcome {
         eprintln!("\nxtask: {error:#}");
