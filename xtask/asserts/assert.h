@@ -1,5 +1,5 @@
 /* What Lua's own assertions are compiled with: `cargo xtask asserts` (asserts.rs) has it included first, and in the place of the system's <assert.h>. */
-#ifndef LEASH_ASSERT_H
+#if !defined(LEASH_ASSERT_H) && !defined(__ASSEMBLER__)
 #define LEASH_ASSERT_H
 
 #include <stdio.h>
@@ -10,6 +10,8 @@
 
 /* LuaJIT, of which `lj_assert_fail` alone calls `abort`, has a text in `fmt`, and is declared not to return. */
 #define noreturn
+#undef assert
+#define assert(c) ((c) ? (void)0 : (abort)())
 #define abort() (strcmp(fmt, "active hook flag removed") ? (abort)() : (void)0)
 
 #else
@@ -25,7 +27,7 @@ static inline __attribute__((unused)) void leash_assert(int holds, const char *w
 #undef assert
 #define assert(c) leash_assert(!!(c), #c, __FILE__, __LINE__)
 #ifndef LUAI_ASSERT
-#define lua_assert(c) assert(c)
+#define lua_assert(c) leash_assert(!!(c), #c, __FILE__, __LINE__) /* not by `assert`: the text would have its macros replaced */
 #endif
 
 #endif

@@ -6,11 +6,11 @@
 //!
 //! Two may fail, and `xtask/asserts/assert.h` says which and why. It is included first everywhere, and it is what `<assert.h>` means to Lua.
 //!
-//! What could go wrong: that a flag is not heeded, and nothing is checked. So the libraries that were built are looked through for the text that a failed assertion prints.
+//! What could go wrong: that a flag is not heeded, and nothing is checked. So the library that was built is looked through for the text that a failed assertion prints.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
@@ -45,13 +45,13 @@ pub fn run(options: &Options) -> Result<()> {
 }
 
 fn tests(engine: Engine) -> Result<()> {
-    let target = cargo::target().join("asserts").join(engine.name());
+    let (name, flags) = flags(engine);
+    let target = folder(engine, &flags)?;
     let features = format!("{engine},vendored");
     let mut command = process::command("cargo");
     command.args(["test", "--package", "lua-leash", "--tests"]);
     command.args(["--no-default-features", "--features", &features]);
     command.arg("--target-dir").arg(&target);
-    let (name, flags) = flags(engine)?;
     command.current_dir(cargo::root()).env(name, flags);
     command.stderr(Stdio::piped());
     println!("{name}=... {}", process::show(&command));
@@ -78,23 +78,34 @@ fn tests(engine: Engine) -> Result<()> {
     Ok(())
 }
 
-/// The variable that the build of this engine heeds, and what is in it.
-fn flags(engine: Engine) -> Result<(&'static str, String)> {
-    let folder = cargo::root().join("xtask/asserts");
-    let header = folder.join("assert.h");
+/// Where it is built: cargo does not build Lua anew where the flags have changed, or the header. So each has a folder of its own.
+fn folder(engine: Engine, flags: &str) -> Result<PathBuf> {
+    let header = header();
     let text = fs::read(&header).with_context(|| format!("cannot read {}", header.display()))?;
-    // Lua is built anew where the flags have changed, but not where the header has.
-    let sum = text.iter().fold(0u32, |sum, &byte| {
+    let sum = flags.bytes().chain(text).fold(0u32, |sum, byte| {
         sum.wrapping_mul(31).wrapping_add(u32::from(byte))
     });
-    let (folder, header) = (folder.display(), header.display());
-    let common = format!("-I{folder} -include {header} -DLUA_USE_APICHECK -DLEASH_ASSERTS={sum}");
-    Ok(match engine {
+    Ok(cargo::target().join(format!("asserts/{engine}-{sum:08x}")))
+}
+
+fn header() -> PathBuf {
+    cargo::root().join("xtask/asserts/assert.h")
+}
+
+/// The variable that the build of this engine heeds, and what is in it.
+fn flags(engine: Engine) -> (&'static str, String) {
+    let header = header();
+    let folder = header.parent().unwrap_or(&header).display();
+    let common = format!(
+        "-I{folder} -include {} -DLUA_USE_APICHECK",
+        header.display()
+    );
+    match engine {
         // Not its build tools, which check nothing.
         Engine::Luajit => ("TARGET_CFLAGS", format!("-DLUA_USE_ASSERT {common}")),
         Engine::Lua54 | Engine::Lua55 => ("CFLAGS", format!("-DLUAI_ASSERT {common}")),
         _ => ("CFLAGS", common),
-    })
+    }
 }
 
 /// Whether the text is in a static library somewhere under the folder.

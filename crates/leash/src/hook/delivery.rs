@@ -161,8 +161,10 @@ fn count_delivery(state: &State) -> u32 {
 fn deliver_to_late(state: &State) {
     let n = count_delivery(state);
     if state.is_ward_late() {
+        hookless::suspect_nobody(state);
         // SAFETY: `for_each_live` passes live, initialised coroutines of this state.
         state.for_each_live(|co, entry| unsafe {
+            hookless::suspect(state, co);
             set_on(state, co, entry, sys::MASK_ALL, OUR_COUNT, n > PATIENCE);
         });
         return;
@@ -271,7 +273,9 @@ fn deliver_meanwhile(state: &State, r: &Record) -> bool {
         return false;
     }
     let flags = r.request.flags();
-    let stops = flags & (INTERRUPT | KILL) != 0 || flags & CHECK != 0 && state.may_be_due();
+    let stops = flags & (INTERRUPT | KILL) != 0
+        || flags & CHECK != 0 && state.may_be_due()
+        || flags & WATCH != 0 && state.is_ward_late();
     // Where others run the state too, only what runs on this very stack is touched.
     if stops && (!state.follows.get() || state.is_on_this_stack(state.main.get())) {
         let n = count_delivery(state);

@@ -188,3 +188,41 @@ fn a_thread_that_rests_sees_to_what_runs_unseen() {
     }
     in_a_state(main);
 }
+
+/// The same in a watched coroutine that is late: 0.2 s, where it had overflowed the stack, through all calls of which each walk goes from 5.4 on.
+#[test]
+fn a_thread_that_rests_sees_to_what_runs_unseen_in_a_late_coroutine() {
+    unsafe extern "C-unwind" fn late(l: *mut lua_State) -> c_int {
+        let state = hook::state_of(l).unwrap();
+        let record = state.record();
+        // SAFETY: this runs in it. The other is kept on its stack.
+        unsafe {
+            let other = sys::lua_newthread(l);
+            record.walked(Duration::from_secs(100), Ticks::now()); // there is no other walk in this test
+            allowhook(state, l).unwrap().write_volatile(0);
+            while !state.is_ward_late() {}
+            state.ask_self(WATCH);
+            assert!(hook::is_ours(SavedHook::of(other)));
+            sys::set_hook(other, None, 0, 0);
+            let began = Instant::now();
+            while allowhook(state, l).unwrap().read_volatile() == 0 {
+                assert!(began.elapsed() < Duration::from_secs(20));
+            }
+            assert!(!hook::is_ours(SavedHook::of(other)));
+            record.walked(Duration::ZERO, Ticks::now());
+        }
+        0
+    }
+    unsafe extern "C-unwind" fn main(l: *mut lua_State) -> c_int {
+        // SAFETY: this runs in it. The coroutine is on its stack.
+        unsafe {
+            let guest = Guest::of(l).unwrap();
+            let co = sys::lua_newthread(l);
+            sys::lua_pushcfunction(co, late);
+            assert!(guest.ward(co, Some(Duration::from_millis(1)), None, 0));
+            guest.resume(l, co, 0);
+        }
+        0
+    }
+    in_a_state(main);
+}

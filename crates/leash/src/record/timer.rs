@@ -298,7 +298,7 @@ impl Record {
     /// The thread rests until `rest`; but not from what it takes to see to the few coroutines in which hooks were off ([`crate::hookless`]). Returns when to look again.
     fn poke_meanwhile(&self, now: Ticks, owner: Thread, flags: u64, rest: Ticks) -> Ticks {
         let is_walking = self.walk_began.load(Ordering::Acquire) != 0;
-        let stop = flags & (CHECK | INTERRUPT | KILL) != 0;
+        let stop = flags & (CHECK | INTERRUPT | KILL | WATCH) != 0;
         if is_walking || !stop || !self.unseen.load(Ordering::Relaxed) {
             return rest;
         }
