@@ -2,15 +2,19 @@
 #if !defined(LEASH_ASSERT_H) && !defined(__ASSEMBLER__)
 #define LEASH_ASSERT_H
 
+/* Some files define it, which comes too late after what is included here: `mremap` would be taken to return an int. */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#undef assert
 #ifdef LUA_USE_ASSERT
 
 /* LuaJIT, of which `lj_assert_fail` alone calls `abort`, has a text in `fmt`, and is declared not to return. */
 #define noreturn
-#undef assert
 #define assert(c) ((c) ? (void)0 : (abort)())
 #define abort() (strcmp(fmt, "active hook flag removed") ? (abort)() : (void)0)
 
@@ -24,7 +28,6 @@ static inline __attribute__((unused)) void leash_assert(int holds, const char *w
   }
 }
 
-#undef assert
 #define assert(c) leash_assert(!!(c), #c, __FILE__, __LINE__)
 #ifndef LUAI_ASSERT
 #define lua_assert(c) leash_assert(!!(c), #c, __FILE__, __LINE__) /* not by `assert`: the text would have its macros replaced */

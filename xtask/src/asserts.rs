@@ -32,6 +32,12 @@ pub struct Options {
 /// What LuaJIT prints each time that a hook of ours has switched hooks on inside one of the script's, and goes on.
 const EXPECTED: &str = "active hook flag removed";
 
+/// LuaJIT: tests that refuse allocations. When such a state is closed, LuaJIT's sum of what it has in use is some bytes off, and it asserts that it is not.
+const WITHOUT_MEMORY: [&str; 2] = [
+    "an_attach_that_is_refused_a_block_says_so",
+    "events_without_memory",
+];
+
 /// Runs the task.
 pub fn run(options: &Options) -> Result<()> {
     let mut steps = Steps::new();
@@ -52,7 +58,18 @@ fn tests(engine: Engine) -> Result<()> {
     command.args(["test", "--package", "lua-leash", "--tests"]);
     command.args(["--no-default-features", "--features", &features]);
     command.arg("--target-dir").arg(&target);
+    if engine == Engine::Luajit {
+        command.arg("--");
+        for test in WITHOUT_MEMORY {
+            command.args(["--skip", test]);
+        }
+    }
     command.current_dir(cargo::root()).env(name, flags);
+    if engine == Engine::Luajit {
+        // Its build tool writes down where everything is in a state, of which the assertions are a part.
+        let cc = std::env::var("CC").unwrap_or("cc".to_owned());
+        command.env("HOST_CC", format!("{cc} -DLUA_USE_ASSERT"));
+    }
     command.stderr(Stdio::piped());
     println!("{name}=... {}", process::show(&command));
     let mut child = command.spawn().context("cannot start cargo")?;
@@ -101,7 +118,6 @@ fn flags(engine: Engine) -> (&'static str, String) {
         header.display()
     );
     match engine {
-        // Not its build tools, which check nothing.
         Engine::Luajit => ("TARGET_CFLAGS", format!("-DLUA_USE_ASSERT {common}")),
         Engine::Lua54 | Engine::Lua55 => ("CFLAGS", format!("-DLUAI_ASSERT {common}")),
         _ => ("CFLAGS", common),
