@@ -32,7 +32,7 @@ pub struct Options {
 /// What LuaJIT prints each time that a hook of ours has switched hooks on inside one of the script's, and goes on.
 const EXPECTED: &str = "active hook flag removed";
 
-/// LuaJIT: tests that refuse allocations. When such a state is closed, LuaJIT's sum of what it has in use is some bytes off, and it asserts that it is not.
+/// LuaJIT: tests that refuse allocations. When such a state is closed, LuaJIT's sum of what it has in use is some bytes off, with Leash or without, and it asserts that it is not.
 const WITHOUT_MEMORY: [&str; 2] = [
     "an_attach_that_is_refused_a_block_says_so",
     "events_without_memory",
