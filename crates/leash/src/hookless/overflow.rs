@@ -123,7 +123,7 @@ pub unsafe fn raise(state: &State, l: *mut lua_State) {
         }
         let top = sys::lua_gettop(l);
         if let Some(errfunc) = state.layout.get().errfunc {
-            put_instead(l, l.byte_add(errfunc).cast());
+            put_instead(state, l, l.byte_add(errfunc).cast());
         }
         get(l, Kept::Nothing);
         if sys::lua_type(l, -1) == sys::LUA_TFUNCTION {
@@ -145,7 +145,7 @@ pub unsafe fn raise(state: &State, l: *mut lua_State) {
 ///
 /// # Safety
 /// As [`raise`]; the object is on top of the stack.
-unsafe fn put_instead(l: *mut lua_State, errfunc: *mut isize) {
+unsafe fn put_instead(state: &State, l: *mut lua_State, errfunc: *mut isize) {
     // SAFETY: by the caller. In `errfunc` is how far the handler is from the bottom of the stack, in bytes: what it is for this slot is asked of a protected call that has it for its handler,
     // and stays true while the stack moves.
     unsafe {
@@ -156,7 +156,11 @@ unsafe fn put_instead(l: *mut lua_State, errfunc: *mut isize) {
         for _ in 0..2 {
             get(l, Kept::Place);
             sys::lua_pushlightuserdata(l, errfunc.cast());
-            if is_there && sys::lua_pcall(l, 1, 1, slot) == sys::LUA_OK {
+            // A poke that comes now may switch hooks on: then a stop would be raised in there, and caught.
+            state.runs_ours.set(true);
+            let asked = is_there && sys::lua_pcall(l, 1, 1, slot) == sys::LUA_OK;
+            state.runs_ours.set(false);
+            if asked {
                 let place = sys::lua_tonumber(l, -1);
                 sys::lua_settop(l, slot);
                 sys::lua_pushlightuserdata(l, key(Kept::Object));

@@ -51,3 +51,44 @@ fn what_arrives_is_the_object() {
     }
     in_a_state(main);
 }
+
+/// A poke may switch hooks on while the place of the handler is asked for. Then the hook raised the same error in there, each time, and what arrived was Lua's message: once in some thousand
+/// stops of a finalizer.
+#[test]
+fn a_hook_leaves_the_question_alone() {
+    use crate::guest::Guest;
+    use crate::limits::Limits;
+    use crate::request::CHECK;
+    use std::time::Duration;
+    use watchdog::Ticks;
+
+    static OBJECT: u8 = 0;
+    unsafe extern "C-unwind" fn ask(l: *mut lua_State) -> c_int {
+        let state = hook::state_of(l).unwrap();
+        // SAFETY: this runs in it, with hooks on. The hook is set, for a limit that is reached.
+        unsafe {
+            sys::lua_pushlightuserdata(l, (&raw const OBJECT).cast_mut().cast());
+            state.for_each_scope(|s| s.deadline.set(Ticks::from_nanos(1)));
+            state.publish();
+            state.ask_self(CHECK);
+            let errfunc = state.layout.get().errfunc.unwrap();
+            let errfunc = l
+                .byte_add(state.layout.get().errfunc.unwrap())
+                .cast::<isize>();
+            put_instead(state, l, errfunc);
+            assert_ne!(errfunc.replace(0), 0);
+        }
+        0
+    }
+    unsafe extern "C-unwind" fn main(l: *mut lua_State) -> c_int {
+        // SAFETY: this runs in it.
+        unsafe {
+            let guest = Guest::of(l).unwrap();
+            sys::lua_pushcfunction(l, ask);
+            let limits = Limits::new().timeout(Duration::from_secs(3600));
+            let _ = guest.call(l, 0, 0, 0, &limits);
+        }
+        0
+    }
+    in_a_state(main);
+}
