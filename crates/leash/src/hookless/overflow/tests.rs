@@ -71,7 +71,6 @@ fn a_hook_leaves_the_question_alone() {
             state.for_each_scope(|s| s.deadline.set(Ticks::from_nanos(1)));
             state.publish();
             state.ask_self(CHECK);
-            let errfunc = state.layout.get().errfunc.unwrap();
             let errfunc = l
                 .byte_add(state.layout.get().errfunc.unwrap())
                 .cast::<isize>();
