@@ -11,6 +11,9 @@
 //! If there is no memory for a larger array, the error is another, and `end_ci` stays where the call was that ran. All that is asked of it is whether a call is there (`==`). Those that
 //! ran then are before it; and the next that gets there makes the array grow, as usual. So it is never passed.
 //!
+//! **What arrives** is not that error, which a stock `coroutine.resume` would return as a text. Lua asks the message handler what is to be in its place, and for this error alone that is a function of ours, [`instead`], which returns the
+//! object of the stop. It runs inside the error, perhaps with hooks on: so the hook lets it pass ([`runs_handler`]).
+//!
 //! **Where they are**: in `lstate.h` of 5.1 each has its distance from `nCcalls`, which is found as other places are ([`crate::layout`]): the only `unsigned short` that is one more in a protected call. The distances
 //! are believed only if what is there fits together in all samples: `ci` moves by one entry with each call, from `base_ci` to it and to `end_ci` are whole entries, and as many as the size says.
 
@@ -99,7 +102,7 @@ fn key(kept: Kept) -> *mut c_void {
 
 /// Raises the error, if the place is known, so that what arrives is the object on top of the stack. **longjmp**; asks for no memory but the array's, the message's and perhaps the stack's.
 ///
-/// Lua asks the message handler what is to be in the place of its own error. So there is one, [`instead`], for this error alone; whoever has set another restores it when he catches the error.
+/// Whoever has set another message handler restores it when he catches the error.
 ///
 /// Returns, with the stack as it was, if an error of any kind will do (the array is too large already, so whoever catches it gives back), or if nothing can be done.
 ///

@@ -150,29 +150,39 @@ fn a_finalizer_that_is_over_is_none() {
     in_a_state(main);
 }
 
+/// What runs in `l` with hooks off, and is late, is seen to while the thread rests: without a walk. `fall_due` has it be late.
+unsafe fn is_seen_to_meanwhile(l: *mut lua_State, flag: u64, fall_due: impl Fn(&State)) {
+    let state = hook::state_of(l).unwrap();
+    let record = state.record();
+    // SAFETY: `l` runs in it, a C function. The other is kept on its stack.
+    unsafe {
+        let other = sys::lua_newthread(l);
+        record.walked(Duration::from_secs(100), Ticks::now()); // there is no other walk in this test
+        allowhook(state, l).unwrap().write_volatile(0);
+        fall_due(state);
+        state.ask_self(flag);
+        assert!(hook::is_ours(SavedHook::of(other)));
+        sys::set_hook(other, None, 0, 0);
+        let began = Instant::now();
+        while allowhook(state, l).unwrap().read_volatile() == 0 {
+            assert!(began.elapsed() < Duration::from_secs(20));
+        }
+        assert!(!hook::is_ours(SavedHook::of(other)));
+        record.walked(Duration::ZERO, Ticks::now());
+    }
+}
+
 /// An endless finalizer among very many coroutines took four walks through all of them, with a rest between two that was four times as long as a walk. If it made those coroutines, there were
 /// ever more: half a second to seven.
 #[test]
 fn a_thread_that_rests_sees_to_what_runs_unseen() {
     unsafe extern "C-unwind" fn late(l: *mut lua_State) -> c_int {
-        let state = hook::state_of(l).unwrap();
-        let record = state.record();
-        // SAFETY: this runs in it. The other is kept on its stack.
+        // SAFETY: this runs in it.
         unsafe {
-            let other = sys::lua_newthread(l);
-            record.walked(Duration::from_secs(100), Ticks::now()); // there is no other walk in this test
-            allowhook(state, l).unwrap().write_volatile(0);
-            state.for_each_scope(|s| s.deadline.set(Ticks::from_nanos(1)));
-            state.publish();
-            state.ask_self(CHECK);
-            assert!(hook::is_ours(SavedHook::of(other)));
-            sys::set_hook(other, None, 0, 0);
-            let began = Instant::now();
-            while allowhook(state, l).unwrap().read_volatile() == 0 {
-                assert!(began.elapsed() < Duration::from_secs(20));
-            }
-            assert!(!hook::is_ours(SavedHook::of(other)));
-            record.walked(Duration::ZERO, Ticks::now());
+            is_seen_to_meanwhile(l, CHECK, |state| {
+                state.for_each_scope(|s| s.deadline.set(Ticks::from_nanos(1)));
+                state.publish();
+            });
         }
         0
     }
@@ -193,24 +203,8 @@ fn a_thread_that_rests_sees_to_what_runs_unseen() {
 #[test]
 fn a_thread_that_rests_sees_to_what_runs_unseen_in_a_late_coroutine() {
     unsafe extern "C-unwind" fn late(l: *mut lua_State) -> c_int {
-        let state = hook::state_of(l).unwrap();
-        let record = state.record();
-        // SAFETY: this runs in it. The other is kept on its stack.
-        unsafe {
-            let other = sys::lua_newthread(l);
-            record.walked(Duration::from_secs(100), Ticks::now()); // there is no other walk in this test
-            allowhook(state, l).unwrap().write_volatile(0);
-            while !state.is_ward_late() {}
-            state.ask_self(WATCH);
-            assert!(hook::is_ours(SavedHook::of(other)));
-            sys::set_hook(other, None, 0, 0);
-            let began = Instant::now();
-            while allowhook(state, l).unwrap().read_volatile() == 0 {
-                assert!(began.elapsed() < Duration::from_secs(20));
-            }
-            assert!(!hook::is_ours(SavedHook::of(other)));
-            record.walked(Duration::ZERO, Ticks::now());
-        }
+        // SAFETY: this runs in it.
+        unsafe { is_seen_to_meanwhile(l, WATCH, |state| while !state.is_ward_late() {}) };
         0
     }
     unsafe extern "C-unwind" fn main(l: *mut lua_State) -> c_int {

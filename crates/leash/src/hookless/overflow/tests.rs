@@ -52,8 +52,8 @@ fn what_arrives_is_the_object() {
     in_a_state(main);
 }
 
-/// A poke may switch hooks on while the place of the handler is asked for. Then the hook raised the same error in there, each time, and what arrived was Lua's message: once in some thousand
-/// stops of a finalizer.
+/// A poke may switch hooks on while the place of the handler is asked for. Then the hook raised the same error in there, each time, and what arrived was Lua's message (seen once,
+/// `gc_catches_errors`).
 #[test]
 fn a_hook_leaves_the_question_alone() {
     use crate::guest::Guest;
