@@ -426,7 +426,7 @@ pub const BUGS: &[Bug] = &[
         replace: "        cpu::renew_in_child(std::time::Duration::ZERO);\n",
         check: Check::Engine(
             Engine::Lua54,
-            "threads",
+            "forks",
             "a_limit_of_cpu_time_goes_on_in_a_child",
         ),
     },
@@ -436,7 +436,7 @@ pub const BUGS: &[Bug] = &[
         file: "crates/leash/src/record.rs",
         find: "        self.home.store(0, Ordering::Relaxed);\n        let mut in_call = false;\n",
         replace: "        let mut in_call = false;\n",
-        check: Check::Engine(Engine::Lua54, "threads", "a_state_of_a_vanished_thread"),
+        check: Check::Engine(Engine::Lua54, "forks", "a_state_of_a_vanished_thread"),
     },
     Bug {
         name: "exits",
