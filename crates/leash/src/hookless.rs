@@ -192,6 +192,7 @@ pub unsafe fn before_an_error(state: &State, l: *mut lua_State) {
 unsafe fn wait(state: &State, l: *mut lua_State) {
     state.hookless.waiting.set(true);
     state.memory.awaited.begin();
+    state.memory.hurry(true);
     let ud = ptr::from_ref(state).cast_mut().cast();
     // SAFETY: by the caller. The state's record stays in place while it is attached.
     unsafe { sys::lua_setallocf(l, allocate, ud) };
@@ -349,6 +350,7 @@ pub fn settle(state: &State) {
 fn stop_waiting(state: &State) {
     state.hookless.provoking.set(false);
     state.memory.exempt(false);
+    state.memory.hurry(false);
     if state.allocator_is_ours() {
         // SAFETY: the state is live (there is no main state otherwise, and then nobody gets here), on its thread.
         unsafe { state.wrap_allocator() };

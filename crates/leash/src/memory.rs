@@ -46,6 +46,8 @@ pub struct Memory {
     base: (sys::lua_Alloc, *mut c_void),
     /// Blocks of its that are not in use.
     spares: Spares,
+    /// Nothing is given back that can be kept: see [`spares`].
+    hurries: Cell<bool>,
     /// Bytes in use.
     pub used: Cell<usize>,
     /// `limit`, or 0: see the module's header.
@@ -121,6 +123,7 @@ impl Memory {
         Memory {
             base,
             spares: Spares::new(!cfg!(any(leash_no_spares, fuzzing))),
+            hurries: Cell::new(false),
             used: Cell::new(used),
             gate: Cell::new(usize::MAX),
             limit: Cell::new(usize::MAX),
@@ -141,6 +144,11 @@ impl Memory {
     /// The host's allocator.
     pub fn base(&self) -> (sys::lua_Alloc, *mut c_void) {
         self.base
+    }
+
+    /// An error of ours is on its way, or no longer: no time is to be lost by giving back what can be kept.
+    pub fn hurry(&self, yes: bool) {
+        self.hurries.set(yes);
     }
 
     /// Whether `growth` is granted without a further look.

@@ -16,7 +16,7 @@
 //! Whom a request is for decides who is hooked: a call whose limit is reached, all coroutines; an interrupt by an id, that coroutine; a watch, those
 //! that are being resumed. (LuaJIT: one hook for all; it looks who runs.)
 
-use super::placing::{OUR_COUNT, is_ours, set_on};
+use super::placing::{OUR_COUNT, is_ours, keep_on, set_on};
 use super::{is_interrupted, is_of};
 use crate::coroutines::{Entry, SavedHook};
 use crate::record::{RECORDS, RECOUNT_STEP, Record};
@@ -283,7 +283,7 @@ fn deliver_meanwhile(state: &State, r: &Record) -> bool {
         state.delivered.set(true);
         // SAFETY: live coroutines of this state, which were initialised when they were found.
         hookless::for_each_suspect(state, |co, entry| unsafe {
-            set_on(state, co, entry, sys::MASK_ALL, 1, n > PATIENCE);
+            keep_on(state, co, entry, n > PATIENCE);
         });
     }
     true
