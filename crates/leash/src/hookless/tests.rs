@@ -91,6 +91,42 @@ fn a_hook_that_was_taken_away_comes_back() {
     in_a_state(main);
 }
 
+/// A finalizer that caught each stop in a coroutine of its own made a million of them until the next delivery, which then went through all.
+#[cfg(any(feature = "lua51", feature = "lua52"))]
+#[test]
+fn what_goes_on_in_spite_of_a_stop_gets_some_megabytes_and_no_more() {
+    unsafe extern "C-unwind" fn make(l: *mut lua_State) -> c_int {
+        // SAFETY: this runs in the state.
+        unsafe {
+            sys::lua_newuserdata(l, 1 << 20);
+            sys::lua_settop(l, 0);
+        }
+        0
+    }
+    unsafe extern "C-unwind" fn main(l: *mut lua_State) -> c_int {
+        let state = hook::state_of(l).unwrap();
+        // SAFETY: this runs in it.
+        unsafe {
+            let make_some = || {
+                (0..20).position(|_| {
+                    sys::lua_pushcfunction(l, make);
+                    let status = sys::lua_pcall(l, 0, 0, 0);
+                    sys::lua_settop(l, 0);
+                    status == sys::LUA_ERRMEM
+                })
+            };
+            wait(state, l);
+            assert_eq!(make_some(), Some(MOST_NEW / (1 << 20) - 1));
+            wait(state, l); // the same stop
+            assert_eq!(make_some(), Some(0));
+            forget(state);
+            assert_eq!(make_some(), None);
+        }
+        0
+    }
+    in_a_state(main);
+}
+
 /// A finalizer of a coroutine that was late, which did nothing but call with limits, was met by chance: each of its calls had the vain deliveries counted anew.
 #[test]
 fn deliveries_are_not_counted_anew_by_what_a_finalizer_calls() {

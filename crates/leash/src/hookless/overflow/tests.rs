@@ -2,7 +2,8 @@ use super::*;
 use crate::hook;
 use crate::hookless::tests::in_a_state;
 
-/// What arrives is not Lua's message, and the array is as large as it may be: also where the very call that asks for the place of the handler finds it full.
+/// What arrives is not Lua's message, and the array is as large as it may be: also where the very call that asks for the place of the handler finds it full, and where
+/// C functions are called as deep as they may be (200).
 #[test]
 fn what_arrives_is_the_object() {
     static OBJECT: u8 = 0;
@@ -25,6 +26,9 @@ fn what_arrives_is_the_object() {
             if is_full {
                 word(END).write(word(CI).read());
             }
+            if sys::lua_toboolean(l, 2) != 0 {
+                l.byte_add(offset).cast::<u16>().write(199); // until the protected call ends
+            }
             sys::lua_pushlightuserdata(l, object());
             raise(state, l);
         }
@@ -35,10 +39,11 @@ fn what_arrives_is_the_object() {
         let Place(offset) = state.layout.get().overflow.unwrap();
         // SAFETY: this runs in the state.
         unsafe {
-            for is_full in [0, 1, 0, 1] {
+            for (is_full, is_deep) in [(0, 0), (1, 0), (0, 1), (1, 1), (0, 0), (1, 1)] {
                 sys::lua_pushcfunction(l, fail);
                 sys::lua_pushboolean(l, is_full);
-                assert_eq!(sys::lua_pcall(l, 1, 0, 0), sys::LUA_ERRRUN);
+                sys::lua_pushboolean(l, is_deep);
+                assert_eq!(sys::lua_pcall(l, 2, 0, 0), sys::LUA_ERRRUN);
                 assert_eq!(sys::lua_touserdata(l, -1), object());
                 assert!(l.byte_add(offset - SIZE).cast::<i32>().read() <= deep::MOST_CALLS);
                 get(l, Kept::Object);
