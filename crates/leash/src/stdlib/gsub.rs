@@ -11,6 +11,7 @@ use super::{dialect, stock::stock};
 use crate::sys::{self, lua_Integer, lua_State, luaL_Buffer};
 use std::ffi::c_int;
 use std::mem::MaybeUninit;
+use std::ptr;
 
 /// Bytes that are added in a step; 5.1 and LuaJIT add a long text one by one.
 const COPIED_A_STEP: usize = match cfg!(any(feature = "lua51", feature = "luajit")) {
@@ -149,7 +150,7 @@ unsafe fn add_replacement(matcher: &mut Matcher, result: *mut luaL_Buffer, found
         matcher.work(length / BYTES_A_STEP);
         loop {
             let left = end.offset_from_unsigned(text);
-            let escape: At = libc::memchr(text.cast(), c_int::from(b'%'), left).cast();
+            let escape = find_escape(text, left);
             if escape.is_null() {
                 add(result, text, end);
                 return;
@@ -188,5 +189,19 @@ unsafe fn add_replacement(matcher: &mut Matcher, result: *mut luaL_Buffer, found
             }
             matcher.work(4);
         }
+    }
+}
+
+/// The first `%`; null: there is none. Most replacements are so short that a call takes longer than a look at each character.
+#[inline(always)]
+unsafe fn find_escape(text: At, length: usize) -> At {
+    const SHORT: usize = 16;
+    // SAFETY: by the caller: so many bytes can be read.
+    unsafe {
+        if length > SHORT {
+            return libc::memchr(text.cast(), c_int::from(b'%'), length).cast();
+        }
+        let at = (0..length).find(|&i| *text.add(i) == b'%');
+        at.map_or(ptr::null(), |i| text.add(i))
     }
 }

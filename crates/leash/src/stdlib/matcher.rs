@@ -107,7 +107,7 @@ impl Matcher {
     pub unsafe fn matches(&mut self, s: At, p: At) -> At {
         self.captured = 0;
         // SAFETY: by the caller.
-        unsafe { self.level(s, p) }
+        unsafe { self.level_inlined(s, p) }
     }
 
     /// The script's code may have run: what depends on the locale is looked up again.
@@ -186,6 +186,13 @@ impl Matcher {
 
     /// One level of recursion: the pattern from `p` on.
     unsafe fn level(&mut self, s: At, p: At) -> At {
+        // SAFETY: by the caller.
+        unsafe { self.level_inlined(s, p) }
+    }
+
+    /// The same, for the outermost level: short matches are mostly calls.
+    #[inline(always)]
+    unsafe fn level_inlined(&mut self, s: At, p: At) -> At {
         // SAFETY: by the caller of `matches`, like all below.
         unsafe {
             if self.levels <= 0 {
