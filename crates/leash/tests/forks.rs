@@ -45,9 +45,8 @@ unsafe extern "C-unwind" fn fork(l: *mut sys::lua_State) -> std::ffi::c_int {
     1
 }
 
-#[test]
-fn a_limit_goes_on_in_a_child_that_forks_in_the_middle() {
-    let _alone = alone();
+/// Code that forks and is endless then ends by this limit, in the child and in the parent. `is_fine` is asked in the child.
+fn ends_on_both_sides(limits: &Limits, reason: Reason, is_fine: impl FnOnce() -> bool) {
     let lua = Lua::new();
     // SAFETY: as above.
     unsafe {
@@ -55,10 +54,10 @@ fn a_limit_goes_on_in_a_child_that_forks_in_the_middle() {
         sys::lua_setglobal(lua.l, c"fork".as_ptr());
     }
     let parent = std::process::id();
-    // Under a sanitizer a fork takes a while.
-    let r = lua.run("pid = fork() while true do end", &timeout(500));
-    let fine = r.is_err_and(|s| s.reason == Reason::Timeout);
+    let r = lua.run("pid = fork() while true do end", limits);
+    let fine = r.is_err_and(|s| s.reason == reason);
     if std::process::id() != parent {
+        let fine = fine && is_fine();
         // SAFETY: the child.
         unsafe { libc::_exit(if fine { 0 } else { 1 }) };
     }
@@ -66,6 +65,13 @@ fn a_limit_goes_on_in_a_child_that_forks_in_the_middle() {
     let pid = lua.ok("return pid").parse::<f64>().unwrap() as libc::pid_t;
     // SAFETY: our child.
     unsafe { assert_exits_with_zero(pid) };
+}
+
+#[test]
+fn a_limit_goes_on_in_a_child_that_forks_in_the_middle() {
+    let _alone = alone();
+    // Under a sanitizer a fork takes a while.
+    ends_on_both_sides(&timeout(500), Reason::Timeout, || true);
 }
 
 fn cpu_of_process() -> Duration {
@@ -82,32 +88,12 @@ fn cpu_of_process() -> Duration {
 #[test]
 fn a_limit_of_cpu_time_goes_on_in_a_child_that_forks_in_the_middle() {
     let _alone = alone();
-    let lua = Lua::new();
-    // SAFETY: as above.
-    unsafe {
-        sys::lua_pushcfunction(lua.l, fork);
-        sys::lua_setglobal(lua.l, c"fork".as_ptr());
-    }
-    let parent = std::process::id();
     let start = cpu_of_process();
     while cpu_of_process() - start < ms(600) {
         std::hint::spin_loop();
     }
-    let r = lua.run(
-        "pid = fork() while true do end",
-        &Limits::new().cpu(ms(200)),
-    );
-    let fine = r.is_err_and(|s| s.reason == Reason::Cpu);
-    if std::process::id() != parent {
-        let used = cpu_of_process();
-        let fine = fine && used < ms(500);
-        // SAFETY: the child.
-        unsafe { libc::_exit(if fine { 0 } else { 1 }) };
-    }
-    assert!(fine);
-    let pid = lua.ok("return pid").parse::<f64>().unwrap() as libc::pid_t;
-    // SAFETY: our child.
-    unsafe { assert_exits_with_zero(pid) };
+    let limits = Limits::new().cpu(ms(200));
+    ends_on_both_sides(&limits, Reason::Cpu, || cpu_of_process() < ms(500));
 }
 
 /// In the child of a fork a new thread gets the control block of one that has vanished. It is not taken for that: what it runs has its own owner.

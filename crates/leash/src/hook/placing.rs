@@ -87,7 +87,9 @@ pub unsafe fn set_on(
 
 /// [`set_on`] for a coroutine where that has been done a moment ago: only what is not there any more.
 ///
-/// It is `lua_sethook` that takes time: from 5.4 on that goes through all calls that the coroutine is in, 200,000 where its stack has overflowed, which takes some four milliseconds. (LuaJIT: all of it, for it also mends what an interrupted `lua_sethook` has left half done.)
+/// It is `lua_sethook` that takes time: from 5.4 on that goes through all calls that the coroutine is in, 200,000 where its stack has
+/// overflowed, which takes some four milliseconds. What Lua has overwritten in one of these calls, the next delivery to all mends. (LuaJIT: all of
+/// it, for it also mends what an interrupted `lua_sethook` has left half done.)
 ///
 /// # Safety
 /// As [`set_on`].

@@ -195,49 +195,50 @@ mod tests {
         free.map_or(ptr::null_mut(), |b| b.replace(ptr::null_mut()))
     }
 
-    #[test]
-    fn a_host_that_has_no_more_is_given_back_what_is_kept() {
+    /// Calls `f` with a memory over such a host, and with what tells how many of its blocks the host has.
+    fn with_two(used: usize, f: impl FnOnce(&Memory, &dyn Fn() -> usize)) {
         let mut blocks = [[0_u64; 8]; 2];
         let both = blocks
             .each_mut()
             .map(|b| Cell::new(b.as_mut_ptr().cast::<c_void>()));
-        let mut memory = Memory::new((two, (&raw const both).cast_mut().cast()), 1 << 20);
+        let mut memory = Memory::new((two, (&raw const both).cast_mut().cast()), used);
         memory.spares = Spares::new(true); // also where the build has none
+        f(&memory, &|| {
+            both.iter().filter(|b| !b.get().is_null()).count()
+        });
+    }
+
+    #[test]
+    fn a_host_that_has_no_more_is_given_back_what_is_kept() {
         // SAFETY: blocks of 64 bytes.
-        unsafe {
+        with_two(1 << 20, |memory, left| unsafe {
             let first = memory.obtain(0, 32);
             let second = memory.obtain(0, 64);
             assert!(memory.obtain(0, 64).is_null() && memory.change(second, 64, 60).is_null());
             memory.release(first, 32);
-            assert!(both.iter().all(|b| b.get().is_null()), "it is kept");
+            assert_eq!(left(), 0, "it is kept");
             assert_eq!(memory.obtain(0, 64), first, "another size");
             memory.release(first, 64);
             memory.release(second, 64);
             memory.keep_no_spares();
-            assert!(both.iter().all(|b| !b.get().is_null()), "given back");
-        }
+            assert_eq!(left(), 2, "given back");
+        });
     }
+
     /// A finalizer that had overflowed the stack was stopped 50 ms late: most of that was time in which what its calls had needed was given back.
     #[test]
     fn a_stop_does_not_wait_for_what_is_given_back() {
-        let mut blocks = [[0_u64; 8]; 2];
-        let both = blocks
-            .each_mut()
-            .map(|b| Cell::new(b.as_mut_ptr().cast::<c_void>()));
-        let given_back = || both.iter().filter(|b| !b.get().is_null()).count();
-        let mut memory = Memory::new((two, (&raw const both).cast_mut().cast()), 0);
-        memory.spares = Spares::new(true); // also where the build has none
         // SAFETY: blocks of 64 bytes. Nothing else is in use.
-        unsafe {
+        with_two(0, |memory, left| unsafe {
             let (first, second) = (memory.obtain(0, 64), memory.obtain(0, 64));
             memory.hurry(true);
             memory.release(first, 64);
             memory.release(second, 64);
-            assert_eq!(given_back(), 0);
+            assert_eq!(left(), 0);
             assert_eq!(memory.obtain(0, 64), second);
             memory.hurry(false);
             memory.release(second, 64);
-            assert_eq!(given_back(), 2, "there is no hurry any more");
-        }
+            assert_eq!(left(), 2, "there is no hurry any more");
+        });
     }
 }

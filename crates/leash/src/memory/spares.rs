@@ -16,7 +16,7 @@
 //!
 //! **While an error of ours is on its way** all small blocks are kept, and nothing is given back: from 5.3 on each protected call that ends frees half of the calls that the coroutine is in no longer,
 //! up to 200,000 where its stack has overflowed, and no hook runs meanwhile. To give each back to the host, and two more for it, took most of the 50 ms by which such a finalizer was stopped
-//! too late. Then there is more than twice what is in use, but no more than was, until the blocks that come afterwards have had it given back.
+//! too late. So there may be more than twice what is in use, until the blocks that come afterwards have had it given back. A memory limit holds for both together, as ever.
 //!
 //! **Sanitizers** look for the use of what has been freed, which this would hide: a build with `--cfg leash_no_spares` keeps nothing (`cargo xtask sanitize`, `cargo fuzz`).
 
@@ -89,6 +89,7 @@ impl Spares {
     /// Nobody uses the block, of `size` bytes, which are [for](Self::are_for) this.
     #[inline(always)]
     pub unsafe fn keep(&self, block: *mut c_void, size: usize, used: usize) -> bool {
+        // Elsewhere the second is no question, and this is asked for each block.
         if self.are_many(used) || cfg!(feature = "luajit") && self.kept.get() >= MOST_KEPT {
             return false;
         }

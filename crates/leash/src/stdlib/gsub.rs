@@ -193,10 +193,13 @@ unsafe fn add_replacement(matcher: &mut Matcher, result: *mut luaL_Buffer, found
 }
 
 /// The first `%`; null: there is none. Most replacements are so short that a call takes longer than a look at each character.
+///
+/// # Safety
+/// So many bytes can be read.
 #[inline(always)]
 unsafe fn find_escape(text: At, length: usize) -> At {
     const SHORT: usize = 16;
-    // SAFETY: by the caller: so many bytes can be read.
+    // SAFETY: by the caller.
     unsafe {
         if length > SHORT {
             return libc::memchr(text.cast(), c_int::from(b'%'), length).cast();

@@ -191,6 +191,9 @@ impl Matcher {
     }
 
     /// The same, for the outermost level: short matches are mostly calls.
+    ///
+    /// # Safety
+    /// As [`matches`](Matcher::matches).
     #[inline(always)]
     unsafe fn level_inlined(&mut self, s: At, p: At) -> At {
         // SAFETY: by the caller of `matches`, like all below.
