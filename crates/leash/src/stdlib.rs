@@ -52,15 +52,27 @@ fn strings(stock: &Stock) -> [(lua_CFunction, lua_CFunction); 5] {
     ]
 }
 
-/// What stands in for this function, if it is one of the originals.
-fn replacement(stock: &Stock, f: lua_CFunction) -> Option<lua_CFunction> {
-    let of_tables = stock.tables.replacements();
-    let all = strings(stock)
+/// The functions of both libraries, as far as they are C functions, and what stands in for each.
+fn all(stock: &Stock) -> impl Iterator<Item = (Option<lua_CFunction>, lua_CFunction)> {
+    strings(stock)
         .into_iter()
         .map(|(original, ours)| (Some(original), ours))
-        .chain(of_tables);
-    let mut found = all.filter(|(original, _)| original.is_some_and(|o| o as usize == f as usize));
+        .chain(stock.tables.replacements())
+}
+
+/// What stands in for this function, if it is one of the originals.
+fn replacement(stock: &Stock, f: lua_CFunction) -> Option<lua_CFunction> {
+    let mut found =
+        all(stock).filter(|(original, _)| original.is_some_and(|o| o as usize == f as usize));
     found.next().map(|(_, ours)| ours)
+}
+
+/// Whether the C function at this address is one that stands in for another, or the iterator that one of them makes. It begins no protected call, and an error may leave it anywhere.
+/// **Hook**: asks for no memory.
+pub(crate) fn is_ours(address: usize) -> bool {
+    // Who has installed one has looked at the originals.
+    let stands_in = |stock| all(stock).any(|(_, ours)| ours as usize == address);
+    address == gmatch::next as *const () as usize || stock::seen().is_some_and(stands_in)
 }
 
 /// Replaces the functions of the libraries `string` and `table` in the table at `index`, under whatever names they are there. How many it were; none if

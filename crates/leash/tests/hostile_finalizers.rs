@@ -150,10 +150,43 @@ fn a_finalizer_that_fills_the_c_calls_and_catches() {
 #[cfg(feature = "lua51")]
 #[test]
 fn a_finalizer_that_catches_beyond_the_stack() {
+    for _ in 0..5 {
+        does_not_catch_beyond(Lua::new(), "string.gsub('x', 'x', spin)");
+    }
+}
+
+/// 5.1: guarded functions there were taken for those of a host, of which nobody knows whether an error may go past them. CI saw it first, once in thirty runs of one script of the corpus; the finalizer
+/// went on for 35 s. And `load`, which has a protected call of its own.
+#[cfg(feature = "lua51")]
+#[test]
+fn a_finalizer_that_catches_beyond_guarded_functions() {
+    for inside in [
+        "string.gsub('x', 'x', spin)",
+        "string.rep('x', 1e9)",
+        "local f = string.gmatch(('a'):rep(40), ('a*'):rep(30) .. 'b') f()",
+        "table.sort({3, 1, 2}, spin)",
+        "load(spin)",
+    ] {
+        let lua = Lua::new();
+        for library in [c"string", c"table"] {
+            // SAFETY: the state's libraries are open, and this is its thread.
+            unsafe {
+                sys::lua_getglobal(lua.l, library.as_ptr());
+                assert!(leash::stdlib::guard(lua.l, -1) > 0);
+                sys::lua_settop(lua.l, 0);
+            }
+        }
+        does_not_catch_beyond(lua, inside);
+    }
+}
+
+#[cfg(feature = "lua51")]
+fn does_not_catch_beyond(lua: Lua, inside: &str) {
     let code = format!(
         "{GC} caught = 0
         local function spin() while true do end end
-        local function catch() while true do pcall(spin) caught = caught + 1 end end
+        local function inner() {inside} end
+        local function catch() while true do pcall(inner) caught = caught + 1 end end
         local function catch_in_callback() while true do pcall(string.gsub, 'x', 'x', catch) end end
         local function overflow() return 1 + overflow() end
         gc(function()
@@ -162,15 +195,12 @@ fn a_finalizer_that_catches_beyond_the_stack() {
         end)
         while true do collectgarbage() end"
     );
-    for _ in 0..5 {
-        let lua = Lua::new();
-        let began = Instant::now();
-        let stop = lua.run(&code, &timeout(50)).unwrap_err();
-        assert_eq!(stop.reason, Reason::Timeout);
-        lua.ok("collectgarbage('stop') assert(caught < 10, caught)");
-        lua.close(&timeout(50));
-        assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
-    }
+    let began = Instant::now();
+    let stop = lua.run(&code, &timeout(50)).unwrap_err();
+    assert_eq!(stop.reason, Reason::Timeout);
+    lua.ok("collectgarbage('stop') assert(caught < 10, caught)");
+    lua.close(&timeout(50));
+    assert!(began.elapsed() < SOON, "{inside}: {:?}", began.elapsed());
 }
 
 /// Each `coroutine.wrap` put its place in front of the message of the stop: 4000 texts, of up to 100 KB, that nobody collected.

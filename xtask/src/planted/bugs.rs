@@ -162,6 +162,18 @@ pub const BUGS: &[Bug] = &[
         ),
     },
     Bug {
+        name: "deep-guarded",
+        what: "5.1: nor past the guarded functions of the library between them",
+        file: "crates/leash/src/hookless/deep.rs",
+        find: "&& !stdlib::is_ours(function)",
+        replace: "&& (true || !stdlib::is_ours(function))",
+        check: Check::Engine(
+            Engine::Lua51,
+            "hostile_finalizers",
+            "a_finalizer_that_catches_beyond_guarded",
+        ),
+    },
+    Bug {
         name: "sentinel",
         what: "LuaJIT: the state goes on without us when the sentinel is finalized, before what finalizers have made",
         file: "crates/leash/src/sentinel.rs",

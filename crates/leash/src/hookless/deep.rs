@@ -7,10 +7,12 @@
 //! outside it. As many as there are `pcall`s and `xpcall`s beyond that place are left out, and the error arrives at the next, which puts back all that they would have. What is jumped over are the frames of the interpreter
 //! and of these two, which own nothing.
 //!
-//! **Only if nothing else is there**: a C function of the host may have protected calls of its own, and something to clean up. So there must be none beyond that place but those of the library that are known to
-//! have none. Otherwise the error takes its usual way, and such a finalizer outlives its limit (docs/security.md).
+//! **Only as far as all is known**: a C function of the host may have protected calls of its own, and something to clean up. So nothing is left out that lies outside one, but for those of the library that are known to
+//! have none, and those that we put in their place ([`stdlib::guard`](crate::stdlib::guard)). Where such a function of the host catches the error, and goes on, a finalizer outlives its limit (docs/architecture.md). `load` has a protected call and is
+//! no function of the host, but gives a buffer back, be it empty, right after `allowhook`: a stop that arrives there is seen again.
 
 use crate::state::State;
+use crate::stdlib;
 use crate::sys::{self, lua_Debug, lua_State};
 use std::ffi::{CStr, c_int};
 use std::sync::OnceLock;
@@ -34,10 +36,11 @@ static KNOWN: OnceLock<Known> = OnceLock::new();
 
 const LIBRARIES: [&CStr; 3] = [c"string", c"table", c"math"];
 
-/// Of the basic functions: not those that compile, which do so in a protected call.
-const BASIC: [&CStr; 18] = [
+/// Of the basic functions, those that may call others: not `load`.
+const BASIC: [&CStr; 20] = [
     c"assert",
     c"collectgarbage",
+    c"dofile",
     c"error",
     c"getfenv",
     c"getmetatable",
@@ -48,6 +51,7 @@ const BASIC: [&CStr; 18] = [
     c"rawequal",
     c"rawget",
     c"rawset",
+    c"require",
     c"select",
     c"setfenv",
     c"setmetatable",
@@ -66,12 +70,9 @@ pub unsafe fn pass(state: &State, l: *mut lua_State) {
     };
     // SAFETY: by the caller. Each frame of the chain lives until the call ends that it belongs to, and all of them run. They are looked at only while they get farther out.
     unsafe {
-        let Some(count) = count(known, l) else {
-            return;
-        };
         let place = l.byte_add(offset).cast::<usize>();
         let mut jump = place.read();
-        for _ in 0..count {
+        for _ in 0..count(known, l) {
             let outside = (jump as *const usize).read();
             if outside <= jump || outside - jump > LARGEST_STACK {
                 return;
@@ -82,20 +83,21 @@ pub unsafe fn pass(state: &State, l: *mut lua_State) {
     }
 }
 
-/// How many protected calls are at places from which nothing is given back. None: something is there that nobody knows.
-unsafe fn count(known: &Known, l: *mut lua_State) -> Option<usize> {
+/// How many protected calls are at places from which nothing is given back, and inside of everything that nobody knows.
+unsafe fn count(known: &Known, l: *mut lua_State) -> usize {
     // SAFETY: by `pass`. `lua_Debug` is plain data, of which zero is a value. Any call may be asked for from the first to the one that runs.
     unsafe {
         let mut ar: lua_Debug = std::mem::zeroed();
         if sys::lua_getstack(l, 0, &mut ar) == 0 {
-            return None;
+            return 0;
         }
         let number = sys::call_number(&mut ar);
         let (top, mut found) = (number.read(), 0);
-        for i in MOST_CALLS - 1..=top {
+        // Not the one that runs: the hook sees a C function before it has begun, or when it has ended.
+        for i in (MOST_CALLS - 1..top).rev() {
             number.write(i);
             if sys::lua_getinfo(l, c"f".as_ptr(), &mut ar) == 0 {
-                return None;
+                break;
             }
             let function = sys::lua_tocfunction(l, -1);
             sys::lua_settop(l, -2);
@@ -104,13 +106,12 @@ unsafe fn count(known: &Known, l: *mut lua_State) -> Option<usize> {
             };
             let function = function as usize;
             if known.catchers.contains(&function) {
-                // The one that runs has not begun its protected call, or has ended it.
-                found += usize::from(i != top);
-            } else if !known.others.contains(&function) {
-                return None;
+                found += 1;
+            } else if !known.others.contains(&function) && !stdlib::is_ours(function) {
+                break;
             }
         }
-        Some(found)
+        found
     }
 }
 

@@ -99,7 +99,7 @@ unsafe fn is_quick(length: usize, pattern: At, pattern_length: usize) -> bool {
 }
 
 /// The iterator.
-unsafe extern "C-unwind" fn next(l: *mut lua_State) -> c_int {
+pub unsafe extern "C-unwind" fn next(l: *mut lua_State) -> c_int {
     // SAFETY: a C function called by Lua, a closure that `gmatch` has made.
     unsafe {
         let place: *mut Place = sys::lua_touserdata(l, sys::lua_upvalueindex(PLACE)).cast();

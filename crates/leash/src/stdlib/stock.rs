@@ -61,19 +61,23 @@ pub fn has(fact: u8) -> bool {
     FACTS.load(Ordering::Relaxed) & fact != 0
 }
 
+static STOCK: OnceLock<Stock> = OnceLock::new();
+
 /// The functions; none for want of memory, and then it is tried again the next time.
 pub fn stock() -> Option<&'static Stock> {
-    static STOCK: OnceLock<Stock> = OnceLock::new();
-    match STOCK.get() {
-        Some(stock) => Some(stock),
-        None => ask(&STOCK),
-    }
+    seen().or_else(ask)
+}
+
+/// The same, if they have been looked at.
+#[inline]
+pub fn seen() -> Option<&'static Stock> {
+    STOCK.get()
 }
 
 /// Not a part of who asks: it takes ten kilobytes of the C stack, on which a script nests calls of `gsub` and `sort`.
 #[cold]
 #[inline(never)]
-fn ask(stock: &'static OnceLock<Stock>) -> Option<&'static Stock> {
+fn ask() -> Option<&'static Stock> {
     // SAFETY: a state of our own, closed before we return. What may raise runs in `learn`, protected.
     let learned = unsafe {
         let l = sys::luaL_newstate();
@@ -87,7 +91,7 @@ fn ask(stock: &'static OnceLock<Stock>) -> Option<&'static Stock> {
     };
     let (learned, facts) = learned?;
     FACTS.store(facts, Ordering::Relaxed);
-    Some(stock.get_or_init(|| learned))
+    Some(STOCK.get_or_init(|| learned))
 }
 
 /// Asks the library; returns one boolean for each fact.
