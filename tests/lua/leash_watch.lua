@@ -327,6 +327,31 @@ each_way("deep in calls, and inside xpcall", function(resume)
   end
 end)
 
+-- LuaJIT: what such a call caught was what the coroutine returned, as if it had ended well.
+each_way("a protected call is the last that it does, or the first", function(resume)
+  local bodies = {
+    function() return pcall(spin) end,
+    function() return xpcall(spin, tostring) end,
+    function() return pcall(pcall, pcall, spin) end,
+  }
+  for _, body in ipairs(bodies) do
+    stopped("timeout", resume(leash.watch(coroutine.create(body), SHORT)))
+  end
+  if check.engine ~= "lua51" then -- a coroutine of 5.1 begins with a Lua function
+    stopped("timeout", resume(leash.watch(coroutine.create(pcall), SHORT), spin))
+  end
+end)
+
+-- LuaJIT: it was taken for one that has a message handler in force, and the resume returned a memory error. (Here each stop is met at a call: of `xpcall`, or inside one.)
+each_way("when xpcall is called", function(resume)
+  local functions = {}
+  for i = 1, 1000 do functions[i] = type end
+  local co = coroutine.create(function()
+    while true do table.sort(functions, xpcall) end
+  end)
+  stopped("timeout", resume(leash.watch(co, SHORT)))
+end)
+
 -- Beyond the last a C function is not called any more: "C stack overflow". LuaJIT has no such limit.
 if not jit then each_way("where C calls are as deep as they may be", function(resume)
   local function deep(levels)

@@ -569,4 +569,15 @@ pub const BUGS: &[Bug] = &[
         replace: "        if state.is_elsewhere() && state.main.get().is_null() {\n",
         check: Check::Unit(Engine::Luajit, "whoever_closes_a_state_takes_it_over_first"),
     },
+    Bug {
+        name: "bottom",
+        what: "LuaJIT: a protected call that is the first function of a coroutine catches the stop, and the coroutine ends as if it had ended well",
+        file: "crates/leash/src/pcalls/frames.rs",
+        find: "if resumed && caller.is_none() {",
+        replace: "if resumed && caller.is_none() && boundary == 1 {",
+        check: Check::Unit(
+            Engine::Luajit,
+            "the_first_function_of_a_coroutine_catches_nothing",
+        ),
+    },
 ];

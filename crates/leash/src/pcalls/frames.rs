@@ -7,7 +7,8 @@
 //! former only (`err_unwind` in `lj_err.c`), and asks only these for a message handler. Nothing runs in these frames any more: the error is raised at once.
 //!
 //! **Up to where.** The frame that C code has made (`lua_call`, `lua_pcall`, a resume, an FFI callback), or the innermost [boundary](crate::glue) of a call with limits, which is Lua code that calls
-//! `pcall`. A `pcall` that C code calls, not Lua, keeps its frame: who calls that relies on getting control back.
+//! `pcall`. A `pcall` that C code calls, not Lua, keeps its frame: who calls that relies on getting control back. (Not one that is the first function of a
+//! coroutine, as after `return pcall(f)`: it would end the coroutine as if nothing had been.)
 //!
 //! **A frame** is two slots before a function's first: the function, and how to get to the frame of the caller. Its lowest three bits tell the kind ([`Kind`], `lj_frame.h`; the same in all
 //! of 2.1 where values have 64 bits, `LJ_GC64`). Where a coroutine keeps its stack and the running function's first slot, is found at run time, once for the process: two words that agree with `lua_getstack` in
@@ -190,7 +191,10 @@ unsafe fn position(l: *mut lua_State, level: c_int) -> Option<usize> {
 pub unsafe fn pass(state: &State, l: *mut lua_State, keeps_one: bool) {
     if let Some(Some(places)) = PLACES.get() {
         // SAFETY: by the caller.
-        unsafe { pass_up_to(l, *places, state.glue.boundary(), keeps_one) };
+        unsafe {
+            let resumed = is_resumed(state, l);
+            pass_up_to(l, *places, resumed, state.glue.boundary(), keeps_one);
+        }
     }
 }
 
@@ -199,13 +203,13 @@ pub unsafe fn pass(state: &State, l: *mut lua_State, keeps_one: bool) {
 /// # Safety
 /// As [`super::pass`].
 pub unsafe fn will_be_unseen(state: &State, l: *mut lua_State) -> bool {
-    let (Some(Some(places)), Some(cframe)) = (PLACES.get(), state.layout.get().jump) else {
+    let Some(Some(places)) = PLACES.get() else {
         return false;
     };
-    // SAFETY: by the caller; the word was found inside a `lua_State`. Nothing is done to the frames.
+    // SAFETY: by the caller. Nothing is done to the frames.
     unsafe {
-        let resumed = l.byte_add(cframe).cast::<usize>().read() & RESUME != 0;
-        match for_each_protected(l, *places, state.glue.boundary(), |_| {}) {
+        let resumed = is_resumed(state, l);
+        match for_each_protected(l, *places, resumed, state.glue.boundary(), |_| {}) {
             End::Boundary => true, // a `pcall`
             End::Bottom => resumed,
             End::Unknown => false,
@@ -213,15 +217,32 @@ pub unsafe fn will_be_unseen(state: &State, l: *mut lua_State) -> bool {
     }
 }
 
+/// Whether what runs in `l` was begun by a resume, not by a call from C. In doubt, no.
+///
+/// # Safety
+/// As [`super::pass`].
+unsafe fn is_resumed(state: &State, l: *mut lua_State) -> bool {
+    // SAFETY: by the caller; the word was found inside a `lua_State`.
+    let frame = |cframe| unsafe { l.byte_add(cframe).cast::<usize>().read() };
+    let jump = state.layout.get().jump;
+    jump.is_some_and(|cframe| frame(cframe) & RESUME != 0)
+}
+
 /// What [`pass`] does, up to what the function with the address `boundary` protects, if that is not 0.
 ///
 /// # Safety
 /// As [`super::pass`].
-unsafe fn pass_up_to(l: *mut lua_State, places: Places, boundary: usize, keeps_one: bool) {
+unsafe fn pass_up_to(
+    l: *mut lua_State,
+    places: Places,
+    resumed: bool,
+    boundary: usize,
+    keeps_one: bool,
+) {
     let mut outermost = None;
     // SAFETY: by the caller: nothing runs in these frames any more, and whoever walks over them finds the same callers.
     unsafe {
-        for_each_protected(l, places, boundary, |frame| {
+        for_each_protected(l, places, resumed, boundary, |frame| {
             let link = frame.link();
             frame.0.write(link & !KIND | VARARG);
             outermost = Some((frame, link));
@@ -242,13 +263,15 @@ enum End {
     Unknown,
 }
 
-/// Calls `f` for each frame by which Lua code has called a function in protected mode, from the innermost on.
+/// Calls `f` for each frame by which Lua code has called a function in protected mode, from the innermost on. `resumed`: what is at the bottom was begun by a resume, so a `pcall` there
+/// is the script's, too: the tail call of a coroutine's first function, or that function itself.
 ///
 /// # Safety
 /// As [`super::pass`].
 unsafe fn for_each_protected(
     l: *mut lua_State,
     places: Places,
+    resumed: bool,
     boundary: usize,
     mut f: impl FnMut(Frame),
 ) -> End {
@@ -265,10 +288,17 @@ unsafe fn for_each_protected(
                 Kind::C => return End::Unknown,
                 Kind::Continuation if frame.is_callback() => return End::Unknown,
                 Kind::Protected => {
-                    let Some(pcall) = at.filter(|pcall| pcall.kind() != Kind::C) else {
+                    let Some(pcall) = at else {
                         return End::Unknown;
                     };
                     let caller = stack.previous(pcall);
+                    if pcall.kind() == Kind::C {
+                        if resumed && caller.is_none() {
+                            f(frame);
+                            return End::Bottom;
+                        }
+                        return End::Unknown;
+                    }
                     if boundary != 0 && caller.is_some_and(|caller| caller.function() == boundary) {
                         return End::Boundary;
                     }

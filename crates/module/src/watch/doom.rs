@@ -170,7 +170,8 @@ pub unsafe extern "C-unwind" fn push(l: *mut lua_State, co: *mut lua_State, unse
     }
 }
 
-/// Whether `xpcall` is on the stack of `l`, or the stack is too deep to tell.
+/// Whether `xpcall` is on the stack of `l`, or the stack is too deep to tell. (Not at the top: the hook runs when it is called, and no handler is in force yet. An error goes past it there, so
+/// who has resumed `l` would get the engine's.)
 unsafe fn may_have_handler(l: *mut lua_State) -> bool {
     // SAFETY: in a hook, with three free slots; `ar` is filled before it is read. Pushing functions allocates nothing.
     unsafe {
@@ -180,7 +181,7 @@ unsafe fn may_have_handler(l: *mut lua_State) -> bool {
             return true;
         }
         let mut found = false;
-        let mut level = 0;
+        let mut level = 1;
         sys::lua_rawgetp(l, sys::LUA_REGISTRYINDEX, key(&XPCALL));
         while !found && sys::lua_getstack(l, level, &mut ar) != 0 {
             if !info::of(l, level, c"f", &mut ar) {

@@ -6,22 +6,23 @@ use std::ffi::CString;
 /// A state of our own with the standard functions, in which `stop()` raises the string "stopped" past what it may, and says in `reaches` where the way ends.
 struct Host(*mut lua_State);
 
-/// `stop(boundary, keeps_one)`. **longjmp**: raises.
+/// `stop(boundary, keeps_one, resumed)`. **longjmp**: raises.
 unsafe extern "C-unwind" fn stop(l: *mut lua_State) -> c_int {
     // SAFETY: a C function called by Lua.
     unsafe {
         let boundary = sys::lua_topointer(l, 1) as usize;
         let places = PLACES.get().unwrap().unwrap();
         let keeps_one = sys::lua_toboolean(l, 2) != 0;
+        let resumed = sys::lua_toboolean(l, 3) != 0;
         sys::lua_pushstring(l, c"stopped".as_ptr());
-        let end = match for_each_protected(l, places, boundary, |_| {}) {
+        let end = match for_each_protected(l, places, resumed, boundary, |_| {}) {
             End::Boundary => c"boundary",
             End::Bottom => c"bottom",
             End::Unknown => c"unknown",
         };
         sys::lua_pushstring(l, end.as_ptr());
         sys::lua_setglobal(l, c"reaches".as_ptr());
-        pass_up_to(l, places, boundary, keeps_one);
+        pass_up_to(l, places, resumed, boundary, keeps_one);
         sys::lua_error(l)
     }
 }
@@ -193,6 +194,29 @@ fn a_coroutine_dies_of_it() {
         collectgarbage()
         return tostring(ok) .. e .. kept() .. coroutine.status(co) .. reaches";
     assert_eq!(host.run(code), Ok("falsestoppedkeptdeadbottom".into()));
+}
+
+/// `return pcall(f)` leaves `pcall` as the coroutine's first function, and what it caught was what the coroutine returned: as if it had ended well.
+#[test]
+fn the_first_function_of_a_coroutine_catches_nothing() {
+    let host = Host::new();
+    let code = "local function f() stop(nil, false, true) end
+        local ends = {}
+        for i, first in ipairs {
+            pcall,
+            function(f) return pcall(f) end,
+            function(f) return xpcall(f, print) end,
+            function(...) return pcall(pcall, ...) end,
+        } do
+            local ok, e = coroutine.resume(coroutine.create(first), f)
+            ends[i] = tostring(ok) .. tostring(e) .. reaches
+        end
+        return table.concat(ends, ' ')";
+    let each = "falsestoppedbottom";
+    assert_eq!(host.run(code), Ok([each; 4].join(" ")));
+    // Where it is not the script that has begun it.
+    let code = "local ok, a = coroutine.resume(coroutine.create(pcall), stop) return tostring(ok) .. tostring(a) .. reaches";
+    assert_eq!(host.run(code), Ok("truefalseunknown".into()));
 }
 
 #[test]
