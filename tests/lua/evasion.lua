@@ -1,9 +1,10 @@
 -- Hostile scripts under a limit, in a call (leash.call) and in a coroutine (leash.watch): each of them must be stopped, and the state must be healthy
 -- afterwards. Those that catch errors, or go deep, also with next to no memory besides: what Lua is refused must not keep a stop away.
 --
---   LUA_PATH='tests/lua/?.lua' LUA_CPATH='target/modules/lua54/?.so' lua5.4 tests/lua/evasion.lua [SCRIPT... | --part I N]
+--   LUA_PATH='tests/lua/?.lua' LUA_CPATH='target/modules/lua54/?.so' lua5.4 tests/lua/evasion.lua [--surroundings] [SCRIPT... | --part I N]
 --
--- With `--part` it is every N-th script, from the I-th on: who starts all N parts at once is done sooner.
+-- With `--part` it is every N-th script, from the I-th on: who starts all N parts at once is done sooner. `--surroundings` in front of that, or of the scripts: not in these two ways, but in all of
+-- `support/surroundings.lua`, with guarded functions of the library; four minutes.
 --
 -- The scripts are in the folder `evasion`, one trick in each; a line `-- Only: lua54 lua55` names the engines that have what it needs. Each
 -- runs in two or three processes of its own, which call or watch it; each is killed if it does not come back: so one that is not stopped fails, is named, and
@@ -28,6 +29,16 @@ local NOT_YET_WATCHED = {
   coroutine_main_yields = {
     lua52 = YIELDS, lua53 = YIELDS, lua54 = YIELDS, lua55 = YIELDS, luajit = YIELDS, -- 5.1 cannot yield across pcall
   },
+}
+
+-- Scripts that are not for all surroundings.
+local IN_GC = "LuaJIT does not allow that in a finalizer"
+local NOT_EVERYWHERE = {
+  own_interrupt_handler = NO_MTINT,
+  own_interrupt_handler_catches = NO_MTINT,
+  coroutine_main_yields = YIELDS,
+  jit_flush = IN_GC,
+  jit_on = IN_GC,
 }
 
 local folder = arg[0]:gsub("[^/]*$", "")
@@ -146,14 +157,31 @@ function ways.watch(leash, script)
   return check
 end
 
+local function in_surroundings(run)
+  return function(leash, script)
+    local gettime = require "corowatch".gettime
+    local start, ended, fine, err
+    local function check()
+      assert(not fine, "it has ended by itself")
+      is_stop(leash, err)
+      return ended - start
+    end
+    start = gettime()
+    fine, err = run(leash, script, LIMIT)
+    ended = gettime()
+    return check
+  end
+end
+
 local function run_one(way, file)
   local load_script = require "support.evasion"
   local leash = require "leash"
   local text = read(file)
   -- Tricks with C functions that are stopped only if they are guarded.
-  if text:find("-- Needs: guard_stdlib\n", 1, true) then leash.guard_stdlib() end
+  local around = require "support.surroundings"[way]
+  if around or text:find("-- Needs: guard_stdlib\n", 1, true) then leash.guard_stdlib() end
   local script, env = load_script(file)
-  local check = ways[way](leash, script)
+  local check = (ways[way] or in_surroundings(around))(leash, script)
   env.done, script = true, nil
   collect(leash)
   local elapsed = check()
@@ -187,12 +215,13 @@ end
 
 -- "stopped" and how late in milliseconds, or what it said instead.
 local function try(way, file, patience)
-  local words = { "timeout -s KILL", patience, quoted(arg[-1]), quoted(arg[0]), "--child", way, quoted(file), "2>&1" }
+  local words = { "timeout -s KILL", patience, quoted(arg[-1]), quoted(arg[0]), "--child", quoted(way), quoted(file), "2>&1" }
   local said = lines(table.concat(words, " ") .. "; echo exit $?")
   local late = table.concat(said, "\n"):match "stopped (%S+)\nexit 0$"
   return late and "stopped" or table.concat(said, "\n"), tonumber(late)
 end
 
+local all_around = arg[1] == "--surroundings" and table.remove(arg, 1)
 local wanted, part, parts = {}, 1, 1
 if arg[1] == "--part" then
   part, parts = tonumber(arg[2]), tonumber(arg[3])
@@ -203,6 +232,12 @@ end
 local files = {}
 for i, file in ipairs(lines("ls " .. quoted(folder) .. "evasion/*.lua")) do
   if i % parts == part % parts then files[#files + 1] = file end
+end
+
+local names = {}
+for _, file in ipairs(files) do names[file:match "([^/]*)%.lua$"] = true end
+for name in pairs(wanted) do
+  if not names[name] then error("there is no script of this name: " .. name, 0) end
 end
 
 -- `cargo xtask limits` makes a report of the outcomes.
@@ -230,7 +265,9 @@ local function run_all(way, not_yet, patterns)
     local name = file:match "([^/]*)%.lua$"
     local only = read(file):match "\n%-%- Only: ([^\n]*)"
     local reason = not_yet[name] and (not_yet[name][check.engine] or not_yet[name].all)
-    if only and not (only .. " "):find(check.engine .. " ", 1, true) then
+    if all_around and NOT_EVERYWHERE[name] then
+      skipped = skipped + 1
+    elseif only and not (only .. " "):find(check.engine .. " ", 1, true) then
       skipped = skipped + 1
     elseif (next(wanted) == nil or wanted[name]) and matches(name, patterns or { "" }) then
       check.test(way .. ": " .. name, function()
@@ -252,8 +289,12 @@ local function run_all(way, not_yet, patterns)
   print(format:format(way, stopped, latest, slowest, skipped))
 end
 
-run_all("call", NOT_YET)
-run_all("watch", NOT_YET_WATCHED)
-run_all("short", {}, CATCHES_OR_GOES_DEEP)
+if all_around then
+  for name in pairs(require "support.surroundings") do run_all(name, {}) end
+else
+  run_all("call", NOT_YET)
+  run_all("watch", NOT_YET_WATCHED)
+  run_all("short", {}, CATCHES_OR_GOES_DEEP)
+end
 
 check.finish()

@@ -34,6 +34,7 @@ mod step;
 mod steps;
 mod stress;
 mod suites;
+mod surroundings;
 mod table;
 mod test;
 
@@ -61,6 +62,8 @@ enum Task {
     Step(step::Options),
     /// Run the hostile scripts in three ways, and write what became of them into docs/limits.md
     Limits(limits::Options),
+    /// Run the hostile scripts in coroutines, metamethods, finalizers and so on
+    Surroundings(surroundings::Options),
     /// Put known bugs into a copy of the sources, one by one, and see whether the tests catch them
     Planted(planted::Options),
     /// Run the tests of unsafe data structures under miri
@@ -91,6 +94,7 @@ fn main() {
         Task::Stress(options) => stress::run(&options),
         Task::Step(options) => step::run(&options),
         Task::Limits(options) => limits::run(&options),
+        Task::Surroundings(options) => surroundings::run(&options),
         Task::Planted(options) => planted::run(&options),
         Task::Miri(options) => miri::run(&options),
         Task::Fuzz(options) => fuzz::run(&options),

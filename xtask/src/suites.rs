@@ -22,6 +22,9 @@ const PATIENCE: Duration = Duration::from_secs(180);
 /// The hostile scripts take as long as all other suites together: so they are run in so many parts.
 const PARTS: usize = 4;
 
+/// The same in all surroundings: a part takes half a minute.
+const SURROUNDED_PARTS: usize = 20;
+
 /// One of the runs.
 enum Job<'a> {
     /// A script with its arguments.
@@ -79,6 +82,22 @@ pub fn evasion(leash: &Leash, outcomes: &Path) -> Result<()> {
         &threads,
         Some(outcomes),
     )
+}
+
+/// The hostile scripts in all surroundings, several at a time.
+pub fn surroundings(leash: &Leash) -> Result<()> {
+    let modules = modules::build(leash.engine)?;
+    let threads = test_threads(leash)?;
+    let interpreter = Interpreter::reference(leash)?;
+    let parts: Vec<usize> = (1..=SURROUNDED_PARTS).collect();
+    let all = SURROUNDED_PARTS.to_string();
+    parallel::each(&parts, parallel::processors(), |part| {
+        let arguments = ["--surroundings", "--part", &part.to_string(), &all];
+        let arguments = arguments.map(str::to_owned);
+        let script = hostile();
+        run(&interpreter, &script, &arguments, &modules, &threads, None)
+    })?;
+    Ok(())
 }
 
 /// The suite of hostile scripts.
