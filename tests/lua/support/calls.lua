@@ -15,7 +15,7 @@ local function stopped(reason, ...)
   local n, fine, err = select("#", ...), ...
   equal(fine, false)
   equal(n, 2)
-  equal(type(err), "userdata")
+  equal(type(err), "userdata", tostring(err))
   equal(leash.reason(err), reason)
   equal(err.reason, reason)
   return err
