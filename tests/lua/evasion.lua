@@ -157,7 +157,7 @@ function ways.watch(leash, script)
   return check
 end
 
-local function in_surroundings(run)
+local function in_surroundings(run, with_finalizer)
   return function(leash, script)
     local gettime = require "corowatch".gettime
     local start, ended, fine, err
@@ -167,7 +167,7 @@ local function in_surroundings(run)
       return ended - start
     end
     start = gettime()
-    fine, err = run(leash, script, LIMIT)
+    fine, err = run(leash, script, LIMIT, with_finalizer)
     ended = gettime()
     return check
   end
@@ -181,7 +181,7 @@ local function run_one(way, file)
   local around = require "support.surroundings"[way]
   if around or text:find("-- Needs: guard_stdlib\n", 1, true) then leash.guard_stdlib() end
   local script, env = load_script(file)
-  local check = (ways[way] or in_surroundings(around))(leash, script)
+  local check = (ways[way] or in_surroundings(around, env.with_finalizer))(leash, script)
   env.done, script = true, nil
   collect(leash)
   local elapsed = check()

@@ -1,7 +1,7 @@
 -- Where a hostile script may run, other than straight in a call or a watched coroutine. Most bugs that the corpus has found were in none of its scripts, but in how two things met: a finalizer
 -- and a guarded function, a protected call and the bottom of a coroutine.
 --
--- Each is a function of `leash`, the script (a function that does not return, except by an error) and a limit in seconds. It returns what the limited call or the resume returned: false and the stop.
+-- Each is a function of `leash`, the script (a function that does not return, except by an error), a limit in seconds, and what makes garbage with a finalizer. It returns what the limited call or the resume returned: false and the stop.
 
 local function forever() while true do end end
 
@@ -11,19 +11,10 @@ local function in_coroutine(script)
   while true do assert(coroutine.resume(co)) end
 end
 
-local function collect_by(finalizer)
-  if newproxy then
-    getmetatable(newproxy(true)).__gc = finalizer
-  else
-    setmetatable({}, { __gc = finalizer })
-  end
-  collectgarbage()
-end
-
 -- In a call, whose function does this.
 local function call(f)
-  return function(leash, script, limit)
-    return leash.call(limit, f, script, leash)
+  return function(leash, script, limit, with_finalizer)
+    return leash.call(limit, f, script, leash, with_finalizer)
   end
 end
 
@@ -59,7 +50,12 @@ return {
     local _ = t.x
     while true do _ = t .. "x" end
   end),
-  ["a finalizer"] = call(function(script) while true do collect_by(script) end end),
+  ["a finalizer"] = call(function(script, _, with_finalizer)
+    while true do
+      with_finalizer(script)
+      collectgarbage()
+    end
+  end),
   ["a hook"] = call(function(script)
     debug.sethook(function() debug.sethook() script() end, "", 1)
     forever()
