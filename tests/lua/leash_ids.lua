@@ -65,6 +65,22 @@ each_way("a coroutine kills itself", function(resume)
   equal(select(2, resume(co)), "cannot resume dead coroutine")
 end)
 
+each_way("it does at once, also just after a delivery that took long", function(resume)
+  local many, after, answered = {}, 0, 0
+  for i = 1, 20000 do many[i] = coroutine.create(catch) end
+  for _ = 1, 20 do
+    stopped("kill", resume(coroutine.create(function()
+      leash.on_interrupt(function() answered = answered + 1 end)
+      leash.interrupt(leash.id())
+      pcall(function() leash.kill(leash.id()) end)
+      after = after + 1
+      catch()
+    end)))
+  end
+  equal(answered, 20)
+  equal(after, 0)
+end)
+
 each_way("without a message", function(resume)
   local err = stopped("kill", resume(coroutine.create(function() leash.kill(leash.id()) catch() end)))
   contains(err.message, "killed after")

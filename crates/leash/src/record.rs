@@ -86,6 +86,8 @@ pub struct Record {
     pub closing: AtomicBool,
     /// At the last walk through all coroutines something ran with hooks off, and to look at that again takes no walk ([`crate::hookless`]).
     pub unseen: AtomicBool,
+    /// The owner thread itself has asked while it rests from a walk: the handler takes one all the same.
+    insists: AtomicBool,
     /// When the delivery began that is under way, as `Ticks`; 0: none is. When the last one ended, and how much CPU time it took, in nanoseconds.
     walk_began: AtomicU64,
     /// See `walk_began`.
@@ -134,6 +136,7 @@ impl Default for Record {
             scoped: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             unseen: AtomicBool::new(false),
+            insists: AtomicBool::new(false),
             walk_began: AtomicU64::new(0),
             walk_ended: AtomicU64::new(0),
             walk_took: AtomicU64::new(0),
@@ -169,6 +172,7 @@ impl Record {
         self.watching.reset();
         self.scoped.store(false, Ordering::Relaxed);
         self.closing.store(false, Ordering::Relaxed);
+        self.insists.store(false, Ordering::Relaxed);
         self.walk_began.store(0, Ordering::Relaxed);
         self.walk_ended.store(0, Ordering::Relaxed);
         self.walk_took.store(0, Ordering::Relaxed);
@@ -206,9 +210,20 @@ impl Record {
         let now = Ticks::now();
         if self.rest_until(now) <= now {
             owner.poke();
+        } else if owner.is_current() {
+            // Who asks on its own thread meets it at the next instruction, as ever: the rest is a defence against others, and what this costs is its own.
+            // Relaxed: for the handler on this thread.
+            self.insists.store(true, Ordering::Relaxed);
+            owner.poke();
         }
         self.arm(now); // asks again until it is answered
         true
+    }
+
+    /// Whether the owner thread itself has asked although it rests from a walk, since this was last asked. **Signal context**; owner thread.
+    pub fn takes_insistence(&self) -> bool {
+        // Relaxed: see `ask`.
+        self.insists.load(Ordering::Relaxed) && self.insists.swap(false, Ordering::Relaxed)
     }
 
     /// Asks and pokes, once: nobody asks again. False if the state has no owner. **Signal context**; any thread.

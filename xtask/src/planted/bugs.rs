@@ -580,4 +580,26 @@ pub const BUGS: &[Bug] = &[
             "the_first_function_of_a_coroutine_catches_nothing",
         ),
     },
+    Bug {
+        name: "rest",
+        what: "what a thread asks of its own state waits while the thread rests from a walk",
+        file: "crates/leash/src/record.rs",
+        find: "        } else if owner.is_current() {\n",
+        replace: "        } else if owner.is_current() && flags == 0 {\n",
+        check: Check::Unit(
+            Engine::Lua54,
+            "who_asks_on_its_own_thread_waits_for_no_rest",
+        ),
+    },
+    Bug {
+        name: "insists",
+        what: "while a thread rests from a walk, what it asks of its own state is not seen if something runs with hooks off",
+        file: "crates/leash/src/hook/delivery.rs",
+        find: "    if insists || !r.unseen",
+        replace: "    if insists && !r.unseen",
+        check: Check::Unit(
+            Engine::Lua54,
+            "who_asks_on_its_own_thread_waits_for_no_rest",
+        ),
+    },
 ];

@@ -269,7 +269,8 @@ fn deliver(state: &State) {
 /// While the thread rests from a walk through very many coroutines: sets the hook on those in which hooks were off then ([`hookless`]). False if it does not rest. **Signal context**; owner
 /// thread.
 fn deliver_meanwhile(state: &State, r: &Record) -> bool {
-    if !r.unseen.load(Ordering::Relaxed) || !r.rests(Ticks::now()) {
+    let insists = r.takes_insistence();
+    if insists || !r.unseen.load(Ordering::Relaxed) || !r.rests(Ticks::now()) {
         return false;
     }
     let flags = r.request.flags();
@@ -412,6 +413,35 @@ mod tests {
             assert_eq!(guest.call(l, 0, 0, 0, &limits).unwrap(), 0);
             state.ask_self(BREAK); // this is for whatever runs
             assert!(is_hooked());
+            sys::lua_close(l);
+        }
+    }
+
+    /// A coroutine that killed itself went on for a while, if the thread rested from a walk that had taken long: more than one in 100,000 times on a busy machine.
+    #[test]
+    fn who_asks_on_its_own_thread_waits_for_no_rest() {
+        unsafe extern "C-unwind" fn unmoved(_: *mut lua_State, _: *mut lua_State) {}
+        unsafe extern "C-unwind" fn ask(l: *mut lua_State) -> std::ffi::c_int {
+            // SAFETY: this runs in it.
+            let guest = unsafe { Guest::of(l) }.unwrap();
+            let record = guest.state().record();
+            for unseen in [false, true] {
+                record.walked(Duration::from_secs(100), Ticks::now());
+                record.unseen.store(unseen, Ordering::Relaxed);
+                // SAFETY: as above.
+                unsafe { sys::set_hook(l, None, 0, 0) };
+                assert!(guest.handle().break_off());
+                // SAFETY: as above.
+                assert!(is_ours(unsafe { SavedHook::of(l) }));
+            }
+            0
+        }
+        // SAFETY: a new state, on this thread, closed at the end.
+        unsafe {
+            let l = sys::luaL_newstate();
+            Guest::attach(l).unwrap().on_break(unmoved);
+            sys::lua_pushcfunction(l, ask);
+            assert_eq!(sys::lua_pcall(l, 0, 0, 0), 0);
             sys::lua_close(l);
         }
     }
