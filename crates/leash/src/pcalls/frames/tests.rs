@@ -1,7 +1,7 @@
 //! Errors that go past protected calls, and those that must not.
 
 use super::*;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 
 /// A state of our own with the standard functions, in which `stop()` raises the string "stopped" past what it may, and says in `reaches` where the way ends.
 struct Host(*mut lua_State);
