@@ -45,6 +45,13 @@ pub fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
     command
 }
 
+/// Has this process, and what it starts, die of Ctrl-C, as at a terminal. A shell that runs a script starts commands with `&` ignoring it, and so does whatever these start: the tests that send
+/// the signal would wait for its effect in vain.
+pub fn heed_ctrl_c() {
+    // SAFETY: a plain system call.
+    unsafe { libc::signal(libc::SIGINT, libc::SIG_DFL) };
+}
+
 /// Bounds the memory of a program, for the sake of the machine.
 pub fn limit_memory(command: &mut Command, bytes: u64) {
     let limit = libc::rlimit {

@@ -11,7 +11,7 @@ use clap::{Args, ValueEnum};
 use crate::cargo::{self, Leash, Profile};
 use crate::engine::Engine;
 use crate::steps::Steps;
-use crate::{corpus, examples, lint, rocks, sanitize, step, stress, suites};
+use crate::{corpus, examples, lint, process, rocks, sanitize, step, stress, suites};
 
 /// What to test.
 #[derive(Debug, Args)]
@@ -93,6 +93,7 @@ impl Options {
 
 /// Runs the task.
 pub fn run(options: &Options) -> Result<()> {
+    process::heed_ctrl_c();
     let log = cargo::target().join("test.log");
     let _ = fs::remove_file(&log); // of another run
     fs::create_dir_all(cargo::target()).context("cannot make the target folder")?;
