@@ -6,7 +6,7 @@
 //! final names (`target/debug/leash`) are overwritten by the next engine, so the command is copied to `target/test/ENGINE/`.
 
 use std::env;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -32,7 +32,8 @@ pub fn target() -> &'static Path {
     TARGET.get_or_init(|| root().join(env::var_os("CARGO_TARGET_DIR").unwrap_or("target".into())))
 }
 
-fn command(arguments: &[&str]) -> Command {
+/// Cargo with these arguments, in the repository.
+pub fn command<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or(OsString::from("cargo")));
     command.args(arguments).current_dir(root());
     command

@@ -46,7 +46,7 @@ pub struct Stopped {
 /// Runs all examples, and prints how late the runaway ones were stopped.
 pub fn check(leash: &Leash) -> Result<()> {
     let start = start_up(leash)?;
-    let at_a_time = parallel::processors();
+    let at_a_time = parallel::that_wait();
     let stopped = parallel::each(&runaway()?, at_a_time, |file| stop(leash, file, start))?;
     let by_grace = stopped.iter().filter(|run| run.by_grace);
     let unexpected: Vec<&str> = by_grace.map(|run| run.name.as_str()).collect();

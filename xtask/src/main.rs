@@ -9,6 +9,7 @@
 //! What could go wrong: a task that reports success without having done its work. So each step fails on an empty list of
 //! inputs, and a comparison says what it compared with.
 
+mod ahead;
 mod asserts;
 mod bench;
 mod cargo;

@@ -21,6 +21,9 @@ use crate::engine::Engine;
 /// The modules that are a line of Lua.
 const IN_LUA: [&str; 2] = ["mtint.lua", "corowatch.lua"];
 
+/// The crate that is `leash.so`.
+pub const PACKAGE: &str = "leash-module";
+
 /// What to build.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -45,27 +48,42 @@ pub fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
+/// Where cargo builds libraries for one engine that are loaded into a program.
+fn built(engine: Engine) -> PathBuf {
+    cargo::target().join("modules-build").join(engine.name())
+}
+
+/// How cargo builds a package for one engine, as such a library.
+pub fn arguments(engine: Engine, package: &str) -> Result<Vec<String>> {
+    let target = built(engine);
+    let target = target
+        .to_str()
+        .context("the target folder has a name that is not UTF-8")?;
+    let features = format!("{engine},loadable");
+    let words = ["build", "--release", "--package", package];
+    let rest = ["--no-default-features", "--features", &features];
+    let all = words
+        .into_iter()
+        .chain(rest)
+        .chain(["--target-dir", target]);
+    Ok(all.map(str::to_owned).collect())
+}
+
+/// Builds the package; returns where the library is.
+pub fn library(engine: Engine, package: &str) -> Result<PathBuf> {
+    let arguments = arguments(engine, package)?;
+    cargo::run(&arguments.iter().map(String::as_str).collect::<Vec<_>>())?;
+    let name = package.replace('-', "_");
+    let library = format!("{DLL_PREFIX}{name}{DLL_SUFFIX}");
+    Ok(built(engine).join("release").join(library))
+}
+
 /// Builds the modules for one engine; returns their folder.
 pub fn build(engine: Engine) -> Result<PathBuf> {
-    let built = cargo::target().join("modules-build").join(engine.name());
-    let features = format!("{engine},loadable");
-    cargo::run(&[
-        "build",
-        "--release",
-        "--package",
-        "leash-module",
-        "--no-default-features",
-        "--features",
-        &features,
-        "--target-dir",
-        built
-            .to_str()
-            .context("the target folder has a name that is not UTF-8")?,
-    ])?;
+    let library = library(engine, PACKAGE)?;
     let folder = cargo::target().join("modules").join(engine.name());
     fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
-    let library = format!("{DLL_PREFIX}leash_module{DLL_SUFFIX}");
-    put(&built.join("release").join(library), &folder, "leash.so")?;
+    put(&library, &folder, "leash.so")?;
     for name in IN_LUA {
         put(&cargo::root().join("lua").join(name), &folder, name)?;
     }

@@ -6,7 +6,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -25,12 +25,23 @@ const PARTS: usize = 4;
 /// The same in all surroundings: a part takes half a minute.
 const SURROUNDED_PARTS: usize = 20;
 
+/// The crate that is the threads, queues and signals of the suites.
+const THREADS: &str = "leash-testthreads";
+
 /// One of the runs.
 enum Job<'a> {
     /// A script with its arguments.
     Script(&'a Interpreter, PathBuf, Vec<String>),
     /// [`crate::ctrlc`].
     CtrlC(&'a Interpreter),
+}
+
+/// What cargo is asked to build for the suites of these engines, to have it done before.
+pub fn builds(engines: &[Engine]) -> Result<Vec<Command>> {
+    let of = |&engine| [(engine, modules::PACKAGE), (engine, THREADS)];
+    let all = engines.iter().flat_map(of);
+    all.map(|(engine, package)| Ok(cargo::command(modules::arguments(engine, package)?)))
+        .collect()
 }
 
 /// Builds the modules for the engine of `leash` and runs everything with them.
@@ -56,7 +67,7 @@ pub fn check(leash: &Leash) -> Result<()> {
         }
         jobs.push(Job::CtrlC(interpreter));
     }
-    parallel::each(&jobs, parallel::processors(), |job| match job {
+    parallel::each(&jobs, parallel::that_wait(), |job| match job {
         Job::Script(interpreter, script, arguments) => {
             run(interpreter, script, arguments, &modules, &threads, None)
         }
@@ -129,17 +140,9 @@ fn in_luajit(modules: &Path) -> Result<()> {
 /// Builds the module that stands in for llthreads2 and mtmsg; returns its folder.
 fn test_threads(leash: &Leash) -> Result<PathBuf> {
     let engine = leash.engine;
-    let built = cargo::target().join("modules-build").join(engine.name());
-    let features = format!("{engine},loadable");
-    let target = built.to_str().context("a target folder in UTF-8")?;
-    let package = "leash-testthreads";
-    let mut arguments = vec!["build", "--release", "--package", package];
-    arguments.extend(["--no-default-features", "--features", &features]);
-    arguments.extend(["--target-dir", target]);
-    cargo::run(&arguments)?;
+    let library = modules::library(engine, THREADS)?;
     let folder = cargo::target().join("modules-test").join(engine.name());
     fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
-    let library = built.join("release").join("libleash_testthreads.so");
     for name in ["llthreads2.so", "mtmsg.so", "testsignals.so"] {
         let (fresh, to) = (folder.join(format!("{name}.new")), folder.join(name));
         fs::copy(&library, &fresh)

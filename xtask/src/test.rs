@@ -8,6 +8,7 @@ use std::fs;
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 
+use crate::ahead::Ahead;
 use crate::cargo::{self, Leash, Profile};
 use crate::engine::Engine;
 use crate::steps::Steps;
@@ -117,6 +118,9 @@ pub fn run(options: &Options) -> Result<()> {
             cargo::run(&arguments)
         })?;
     }
+    // A part alone begins with what it needs.
+    let builds = options.only.is_empty().then(|| suites::builds(&engines));
+    let _ahead = builds.transpose()?.map(Ahead::run);
     for &engine in &engines {
         whole_engine(&mut steps, options, engine)?;
     }
