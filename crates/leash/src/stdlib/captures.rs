@@ -45,9 +45,7 @@ pub unsafe fn push(matcher: &Matcher, index: usize, found: (At, At)) {
     // SAFETY: by the caller.
     unsafe {
         match text(matcher, index, found) {
-            Text::Bytes(at, length) => {
-                sys::lua_pushlstring(matcher.l, at.cast(), length);
-            }
+            Text::Bytes(at, length) => sys::push_bytes(matcher.l, at, length),
             Text::Position(n) => sys::lua_pushinteger(matcher.l, n as sys::lua_Integer),
         }
     }

@@ -78,11 +78,11 @@ unsafe fn build(l: *mut lua_State, length: usize, fill: impl FnOnce(*mut u8)) {
         if length <= SMALL {
             let mut room = MaybeUninit::<[u8; SMALL]>::uninit();
             fill(room.as_mut_ptr().cast());
-            sys::lua_pushlstring(l, room.as_ptr().cast(), length);
+            sys::push_bytes(l, room.as_ptr().cast(), length);
         } else {
             let room = sys::lua_newuserdata(l, length).cast();
             fill(room);
-            sys::lua_pushlstring(l, room.cast(), length);
+            sys::push_bytes(l, room, length);
         }
     }
 }
