@@ -18,15 +18,16 @@ local function call(f)
   end
 end
 
--- In a coroutine that is watched, and resumed by this.
+local function stock() return coroutine.resume end
+
+-- In a coroutine that is watched, and resumed by this; the third result: by the stock function.
 local function watch(resume_of, f)
   return function(leash, script, limit)
     local co = leash.watch(coroutine.create(f or script), limit)
-    return resume_of(leash)(co, script)
+    local fine, err = resume_of(leash)(co, script)
+    return fine, err, resume_of == stock
   end
 end
-
-local function stock() return coroutine.resume end
 
 return {
   ["a call in a coroutine"] = function(leash, script, limit)
