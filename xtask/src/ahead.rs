@@ -10,6 +10,8 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
+use crate::process;
+
 /// Commands that run beside this process, until they are done or this is dropped.
 pub struct Ahead {
     now: Arc<Mutex<Now>>,
@@ -68,15 +70,8 @@ fn run(mut command: Command, shared: &Mutex<Now>) -> bool {
         now.process = Some(child.id());
         child
     };
-    // Waited for, and reaped only once nobody can take its id for its own.
-    let mut info = std::mem::MaybeUninit::<libc::siginfo_t>::uninit();
-    let flags = libc::WEXITED | libc::WNOWAIT;
-    // SAFETY: `info` has room for what the call writes.
-    while unsafe { libc::waitid(libc::P_PID, child.id(), info.as_mut_ptr(), flags) } != 0 {
-        if std::io::Error::last_os_error().kind() != std::io::ErrorKind::Interrupted {
-            break;
-        }
-    }
+    // Reaped only once nobody can take its id for its own.
+    let _ = process::wait_without_reaping(&child);
     let mut now = lock();
     now.process = None;
     let _ = child.wait();

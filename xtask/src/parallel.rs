@@ -1,4 +1,4 @@
-//! Several runs at a time: as many as there are processors.
+//! Several runs at a time: as many as there are processors, or twice as many where most of the time is waiting.
 //!
 //! Most of what the tests run waits for a limit, or computes on one processor. One after the other they leave half of the machine idle. What they show
 //! does not depend on how long anything takes, so they may share it; what is measured ([`crate::limits`], [`crate::bench`]) runs alone.

@@ -181,20 +181,19 @@ fn wait_for_end(child: &Child, patience: Duration) -> Result<bool> {
         }
         !late
     });
-    let mut info = MaybeUninit::<libc::siginfo_t>::uninit();
-    // SAFETY: `info` has room for what the call writes.
-    let waited = retry(|| unsafe {
-        libc::waitid(
-            libc::P_PID,
-            id,
-            info.as_mut_ptr(),
-            libc::WEXITED | libc::WNOWAIT,
-        )
-    });
+    let waited = wait_without_reaping(child);
     drop(ended);
     let in_time = guard.join().expect("the guard does not panic");
     waited.context("cannot wait for the program")?;
     Ok(in_time)
+}
+
+/// Waits for the end of a process, which is still there then, so that its id stays taken.
+pub fn wait_without_reaping(child: &Child) -> std::io::Result<()> {
+    let mut info = MaybeUninit::<libc::siginfo_t>::uninit();
+    let flags = libc::WEXITED | libc::WNOWAIT;
+    // SAFETY: `info` has room for what the call writes.
+    retry(|| unsafe { libc::waitid(libc::P_PID, child.id(), info.as_mut_ptr(), flags) }).map(drop)
 }
 
 /// Takes the dead process away: its exit code and its CPU time.
