@@ -395,11 +395,7 @@ pub const BUGS: &[Bug] = &[
         file: "crates/leash/src/pcalls/frames.rs",
         find: "frame.0.write(link & !KIND | VARARG);",
         replace: "let _ = VARARG;",
-        check: Check::Engine(
-            Engine::Luajit,
-            "hostile_finalizers",
-            "thousands_of_finalizers_that_nest",
-        ),
+        check: Check::Unit(Engine::Luajit, "an_error_goes_past_protected_calls"),
     },
     Bug {
         name: "set-back",
