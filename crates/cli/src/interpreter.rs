@@ -60,7 +60,7 @@ pub unsafe extern "C-unwind" fn pmain(l: *mut lua_State) -> c_int {
     }
 }
 
-/// Puts functions that can be stopped into the place of those of the libraries `string` and `table`. The table of the former is also where strings have
+/// Puts functions that can be stopped, or look up, into the place of those of the libraries `string` and `table`, and of `pcall` and `xpcall`. The table of the first is also where strings have
 /// their methods.
 ///
 /// # Safety
@@ -68,7 +68,7 @@ pub unsafe extern "C-unwind" fn pmain(l: *mut lua_State) -> c_int {
 unsafe fn guard_stdlib(l: *mut lua_State) {
     // SAFETY: as promised.
     unsafe {
-        for library in [c"string", c"table"] {
+        for library in [c"_G", c"string", c"table"] {
             ffi::lua_getglobal(l, library.as_ptr());
             leash::stdlib::guard(l, -1);
             ffi::lua_pop(l, 1);

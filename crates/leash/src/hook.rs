@@ -75,6 +75,10 @@ unsafe extern "C-unwind" fn hook(l: *mut lua_State, ar: *mut lua_Debug) {
     if unsafe { (*ar).event } == sys::LUA_HOOKCALL && hookless::in_event(state) {
         return; // the next instruction is soon enough
     }
+    // SAFETY: as above.
+    if unsafe { hookless::is_over(state, l, ar) } {
+        return;
+    }
     state.answer_more(l);
     if state.has_calls() {
         state.is_awake(l);

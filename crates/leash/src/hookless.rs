@@ -23,6 +23,10 @@
 //! A finalizer that runs its endless code in coroutines, one after the other, is met by the same: it must make them, and the
 //! allocator is called for each.
 //!
+//! **A C function that works for long and then fails** takes the delivery back without any error of ours: it lands in that function, `pcall` puts `allowhook` back, and the next one lands in the next call. So
+//! the delivery itself puts that allocator in force ([`switch_on`]): `load`, which fails slowly where a long text has its error at the end, gives its buffers back afterwards. A `pcall` gives nothing
+//! back; the guarded one ([`crate::stdlib`]) looks up when it has caught something ([`after_a_protected_call`]). (LuaJIT needs neither, see the table.)
+//!
 //! **Among very many coroutines**, which a finalizer can make, for they are not collected meanwhile, the deliveries that this takes are walks through all of them, each with a rest after it
 //! that is four times as long ([`crate::record`]). Where walks took long, an endless finalizer that made a coroutine in each round, and ever more of them in each rest, was ended after 0.2 to 7 s. So a walk notes in which coroutines it has found hooks off
 //! ([`suspect`]), and while the thread rests, the next deliveries see to these alone.
@@ -33,6 +37,11 @@
 pub mod deep;
 mod few;
 pub mod overflow;
+mod signs;
+
+pub use signs::{
+    are_off, in_event, in_finalizer, is_off_besides, is_over, is_unseen, may_be_finalizing,
+};
 
 use crate::alloc;
 use crate::coroutines::{Entry, SavedHook};
@@ -40,6 +49,7 @@ use crate::hook;
 use crate::state::State;
 use crate::sys::{self, lua_State};
 use few::Few;
+use signs::{IN_EVENT, IN_FINALIZER};
 use std::cell::Cell;
 use std::ffi::{c_int, c_void};
 use std::ptr;
@@ -47,12 +57,6 @@ use std::sync::atomic::Ordering;
 
 /// LuaJIT: `HOOK_ACTIVE` in `lj_obj.h`, as [`crate::hookmask`] has seen it.
 pub const ACTIVE: u8 = 0x10;
-
-/// LuaJIT: `HOOK_VMEVENT`, in the same byte.
-const IN_EVENT: u8 = 0x20;
-
-/// LuaJIT: `HOOK_GC`, in the same byte.
-const IN_FINALIZER: u8 = 0x40;
 
 /// So many slots more than a finalizer needs: `luaD_shrinkstack` of 5.4 wants to see two thirds unused.
 const MANY_SLOTS: c_int = 4000;
@@ -74,6 +78,8 @@ pub struct Hookless {
     suspects: Few,
     /// [`allocate`] is in force.
     waiting: Cell<bool>,
+    /// It has been put there for an error of ours.
+    raised: Cell<bool>,
     /// [`provoke`] is at work.
     provoking: Cell<bool>,
     /// Bytes of new blocks between an error of ours and the next hook, since this stop began.
@@ -151,6 +157,9 @@ pub unsafe fn switch_on(state: &State, co: *mut lua_State) {
         {
             allow.write_volatile(1);
             state.hookless.known.note(co, |co| depth(state, co));
+            if state.allocator_is_ours() {
+                watch_allocations(state, co);
+            }
         }
         if let Some(mask) = hookmask(state) {
             mask.write_volatile(mask.read_volatile() & !ACTIVE);
@@ -190,12 +199,39 @@ pub unsafe fn before_an_error(state: &State, l: *mut lua_State) {
 /// # Safety
 /// As [`before_an_error`].
 unsafe fn wait(state: &State, l: *mut lua_State) {
-    state.hookless.waiting.set(true);
+    state.hookless.raised.set(true);
     state.memory.awaited.begin();
     state.memory.hurry(true);
+    // SAFETY: by the caller.
+    unsafe { watch_allocations(state, l) };
+}
+
+/// Puts [`allocate`] in force. **Signal context.**
+///
+/// # Safety
+/// `l` is a live coroutine of this state, on its thread, and the allocator is ours.
+unsafe fn watch_allocations(state: &State, l: *mut lua_State) {
+    state.hookless.waiting.set(true);
     let ud = ptr::from_ref(state).cast_mut().cast();
-    // SAFETY: by the caller. The state's record stays in place while it is attached.
+    // SAFETY: by the caller. The state's record stays in place while it is attached. Two stores, one of which changes nothing, for our allocators have the same user data: whatever
+    // is interrupted reads a pair that belongs together.
     unsafe { sys::lua_setallocf(l, allocate, ud) };
+}
+
+/// A protected call that has been made in `l` is over. If a delivery has switched hooks on meanwhile and the call has caught an error, they are off again: once more, then.
+///
+/// # Safety
+/// `l` runs a C function of ours.
+#[cfg(not(feature = "luajit"))]
+#[cold]
+#[inline(never)]
+pub unsafe fn after_a_protected_call(l: *mut lua_State) {
+    if let Some(state) = hook::state_of(l)
+        && state.hookless.known.has(l)
+    {
+        // SAFETY: by the caller.
+        unsafe { switch_on(state, l) };
+    }
 }
 
 /// See the module's header.
@@ -215,7 +251,8 @@ unsafe fn provoke(state: &State, l: *mut lua_State) {
             }
         } else {
             for co in state.hookless.known.each() {
-                if is_alive(state, co) {
+                // Of `l` the list of `CallInfo` is enough, where that shrinks. It is far less.
+                if is_alive(state, co) && (cfg!(feature = "lua52") || co != l) {
                     sys::lua_checkstack(co, MANY_SLOTS);
                 }
             }
@@ -247,7 +284,7 @@ unsafe extern "C-unwind" fn call_on(l: *mut lua_State) -> c_int {
     0
 }
 
-/// The allocator between an error of ours and the next hook.
+/// The allocator between an error of ours, or a delivery that has found hooks off, and the next hook.
 ///
 /// # Safety
 /// As [`alloc::allocate`].
@@ -279,7 +316,11 @@ pub unsafe extern "C" fn allocate(
         }
         switch_on_in_finalizer(state);
         let is_bounded = cfg!(any(feature = "lua51", feature = "lua52"));
-        if is_bounded && block.is_null() && !state.hookless.provoking.get() {
+        if is_bounded
+            && block.is_null()
+            && state.hookless.raised.get()
+            && !state.hookless.provoking.get()
+        {
             let made = state.hookless.made.get().saturating_add(nsize);
             if made > MOST_NEW {
                 return ptr::null_mut();
@@ -348,6 +389,7 @@ pub fn settle(state: &State) {
 
 #[cold]
 fn stop_waiting(state: &State) {
+    state.hookless.raised.set(false);
     state.hookless.provoking.set(false);
     state.memory.exempt(false);
     state.memory.hurry(false);
@@ -366,70 +408,10 @@ pub fn forget(state: &State) {
     state.hookless.made.set(0);
 }
 
-/// Whether hooks are off in a coroutine: a hook or a finalizer runs. In doubt, yes.
-///
-/// # Safety
-/// `co` is a live coroutine of this state, on its thread.
-pub unsafe fn are_off(state: &State, co: *mut lua_State) -> bool {
-    // SAFETY: by the caller; a byte of it.
-    unsafe { allowhook(state, co).is_none_or(|allow| allow.read_volatile() == 0) }
-}
-
-/// Whether a finalizer runs in `co`, or a hook of the script: no hook sees what it does.
-///
-/// # Safety
-/// As [`are_off`].
-pub unsafe fn is_unseen(state: &State, co: *mut lua_State) -> bool {
-    // SAFETY: by the caller; a byte of it.
-    let off = unsafe { allowhook(state, co).is_some_and(|allow| allow.read_volatile() == 0) };
-    off || in_finalizer(state)
-}
-
 unsafe fn allowhook(state: &State, co: *mut lua_State) -> Option<*mut u8> {
     // SAFETY: found inside a `lua_State`.
     let place = |offset| unsafe { co.cast::<u8>().add(offset) };
     state.layout.get().allowhook.map(place)
-}
-
-/// LuaJIT: a callback of the profiler, or of another event of the virtual machine, runs (`HOOK_VMEVENT`). An error on its way to `profile::sample`, which catches it,
-/// would end the process.
-pub fn in_event(state: &State) -> bool {
-    // SAFETY: as below; live, on this thread.
-    hookmask(state).is_some_and(|mask| unsafe { mask.read_volatile() } & IN_EVENT != 0)
-}
-
-/// LuaJIT: a finalizer runs (`HOOK_GC` in `lj_obj.h`). The compiler cannot be switched then: `luaJIT_setmode` raises an error.
-pub fn in_finalizer(state: &State) -> bool {
-    // SAFETY: as below; live, on this thread.
-    hookmask(state).is_some_and(|mask| unsafe { mask.read_volatile() } & IN_FINALIZER != 0)
-}
-
-/// Whether a finalizer may be running, in `l`, which runs our hook, or in a coroutine that waits for it: hooks are off in whatever runs one. (So they are in
-/// one that runs a hook of the script.)
-///
-/// In `l` itself they would be off, had they not been switched on: so what is known of it counts. But that may be of a finalizer that is over, and those of the string buffers of 5.3
-/// are seldom short: so not while the collector runs, which rests during each (`GCTM` in `lgc.c`; 5.1 cannot be asked).
-pub fn may_be_finalizing(state: &State, l: *mut lua_State) -> bool {
-    // SAFETY: `l` is live, on this thread; asking reads a flag. (From 5.4.4 on the answer in a finalizer is -1.)
-    let rests = || cfg!(feature = "lua51") || unsafe { sys::gc(l, sys::COLLECTOR_IS_RUNNING) } <= 0;
-    let here = in_finalizer(state) || state.hookless.known.has(l) && rests();
-    here || is_off_besides(state, l)
-}
-
-/// Whether hooks are off in any coroutine that runs, or waits for one that it has resumed; but for `l`.
-pub fn is_off_besides(state: &State, l: *mut lua_State) -> bool {
-    let mut finalizes = false;
-    state.for_each_live(|co, _| {
-        // SAFETY: a live coroutine, on this thread.
-        let (allows, jump) = unsafe {
-            let place = allowhook(state, co);
-            let allows = place.map(|place| place.read_volatile());
-            (allows, state.layout.get().jump_of(co))
-        };
-        // In one that a hook has ended, they have stayed off.
-        finalizes |= co != l && allows == Some(0) && jump != Some(0);
-    });
-    finalizes
 }
 
 /// LuaJIT: the byte.

@@ -16,6 +16,8 @@
 //! What must be true, since an error may leave these functions wherever they look up: they own nothing but what lies on Lua's stack.
 //! Results are built in `luaL_Buffer` or a userdata, so the memory limit counts them.
 //!
+//! **`pcall` and `xpcall`** are not long themselves. But where hooks are off, in finalizers, they would take back what a delivery has done; theirs is to look up: [`protected`].
+//!
 //! On LuaJIT a Lua function stands in front of three of them, for the sake of compiled code: `stdlib/front.rs`.
 //!
 //! Only the originals are replaced. What a host has put in their place, or taken away, stays so.
@@ -30,6 +32,8 @@ mod front;
 mod gmatch;
 mod gsub;
 mod matcher;
+#[cfg(not(feature = "luajit"))]
+mod protected;
 mod rep;
 mod steps;
 mod stock;
@@ -52,8 +56,22 @@ fn strings(stock: &Stock) -> [(lua_CFunction, lua_CFunction); 5] {
     ]
 }
 
+/// Those that begin a protected call, and what stands in for each.
+fn catchers(stock: &Stock) -> [(Option<lua_CFunction>, lua_CFunction); CATCHERS] {
+    #[cfg(feature = "luajit")]
+    let (_, all) = (stock, []);
+    #[cfg(not(feature = "luajit"))]
+    let all = [
+        (stock.pcall, protected::pcall as lua_CFunction),
+        (stock.xpcall, protected::xpcall),
+    ];
+    all
+}
+
+const CATCHERS: usize = if cfg!(feature = "luajit") { 0 } else { 2 };
+
 /// The functions of both libraries, as far as they are C functions, and what stands in for each.
-fn all(stock: &Stock) -> impl Iterator<Item = (Option<lua_CFunction>, lua_CFunction)> {
+fn workers(stock: &Stock) -> impl Iterator<Item = (Option<lua_CFunction>, lua_CFunction)> {
     strings(stock)
         .into_iter()
         .map(|(original, ours)| (Some(original), ours))
@@ -62,20 +80,30 @@ fn all(stock: &Stock) -> impl Iterator<Item = (Option<lua_CFunction>, lua_CFunct
 
 /// What stands in for this function, if it is one of the originals.
 fn replacement(stock: &Stock, f: lua_CFunction) -> Option<lua_CFunction> {
-    let mut found =
-        all(stock).filter(|(original, _)| original.is_some_and(|o| o as usize == f as usize));
+    let all = workers(stock).chain(catchers(stock));
+    let mut found = all.filter(|(original, _)| original.is_some_and(|o| o as usize == f as usize));
     found.next().map(|(_, ours)| ours)
 }
 
-/// Whether the C function at this address is one that stands in for another, or the iterator that one of them makes. It begins no protected call, and an error may leave it anywhere.
-/// **Hook**: asks for no memory.
+/// Whether the C function at this address is one that stands in for another, or the iterator that one of them makes; but for `pcall` and `xpcall`. It begins no protected call, and an error may leave it
+/// anywhere. **Hook**: asks for no memory.
 pub(crate) fn is_ours(address: usize) -> bool {
     // Who has installed one has looked at the originals.
-    let stands_in = |stock| all(stock).any(|(_, ours)| ours as usize == address);
+    let stands_in = |stock| workers(stock).any(|(_, ours)| ours as usize == address);
     address == gmatch::next as *const () as usize || stock::seen().is_some_and(stands_in)
 }
 
-/// Replaces the functions of the libraries `string` and `table` in the table at `index`, under whatever names they are there. How many it were; none if
+/// Whether the C function at this address stands in for `pcall` or `xpcall`. **Hook**: asks for no memory.
+pub(crate) fn is_our_catcher(address: usize) -> bool {
+    let stands_in = |stock| {
+        catchers(stock)
+            .into_iter()
+            .any(|(_, ours)| ours as usize == address)
+    };
+    stock::seen().is_some_and(stands_in)
+}
+
+/// Replaces the functions of the libraries `string` and `table`, and on 5.1 to 5.5 `pcall` and `xpcall`, in the table at `index`, under whatever names they are there. How many it were; none if
 /// it has been done before. None, too, if there was no memory to look at the originals.
 ///
 /// # Safety

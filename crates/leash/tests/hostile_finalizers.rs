@@ -168,7 +168,7 @@ fn a_finalizer_that_catches_beyond_guarded_functions() {
         "load(spin)",
     ] {
         let lua = Lua::new();
-        for library in [c"string", c"table"] {
+        for library in [c"_G", c"string", c"table"] {
             // SAFETY: the state's libraries are open, and this is its thread.
             unsafe {
                 sys::lua_getglobal(lua.l, library.as_ptr());

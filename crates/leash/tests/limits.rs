@@ -144,8 +144,11 @@ fn memory_for_a_stack_that_is_refused_and_then_granted() {
     let limits = Limits::new().memory(450 << 10).timeout(ms(1000));
     let stop = stopped(lua.run(code, &limits));
     let said = lua.ok("return tostring(first) .. tostring(second)");
-    // "falsenil": on a busy machine the finalizer may have been ended before it grows once more.
-    assert!(["falsetrue", "falsenil"].contains(&&*said), "{said}");
+    // On a busy machine the finalizer may have been ended before it grows once more, or before it notes that it could not.
+    assert!(
+        ["falsetrue", "falsenil", "nilnil"].contains(&&*said),
+        "{said}"
+    );
     assert_eq!(stop.reason, Reason::Memory);
     lua.assert_healthy();
 }

@@ -21,6 +21,11 @@ unsafe fn guarded() -> *mut lua_State {
         assert!((2..=5).contains(&stdlib::guard(l, -1)));
         assert_eq!(stdlib::guard(l, -1), 0, "twice");
         sys::lua_settop(l, 0);
+        sys::lua_getglobal(l, c"_G".as_ptr());
+        let expected = if cfg!(feature = "luajit") { 0 } else { 2 }; // pcall, xpcall
+        assert_eq!(stdlib::guard(l, -1), expected);
+        assert_eq!(stdlib::guard(l, -1), 0, "twice");
+        sys::lua_settop(l, 0);
         l
     }
 }

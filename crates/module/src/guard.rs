@@ -1,6 +1,6 @@
-//! `leash.guard_stdlib([env])`: functions of the libraries `string` and `table` that can be stopped, in place of the originals.
+//! `leash.guard_stdlib([env])`: functions of the libraries `string` and `table` that can be stopped, and a `pcall` and an `xpcall` that look up, in place of the originals.
 //!
-//! Three tables are looked at: `env.table`, if there is one, `env.string`, and the one in which strings find their methods (`__index` of their metatable), which code in any environment
+//! Four tables are looked at: `env`, `env.table`, if there is one, `env.string`, and the one in which strings find their methods (`__index` of their metatable), which code in any environment
 //! reaches by `s:find()`. The last two are nearly always the same. Fields that are not the originals are left alone ([`leash::stdlib`]).
 
 use leash::stdlib;
@@ -28,6 +28,7 @@ pub unsafe extern "C-unwind" fn guard_stdlib(l: *mut lua_State) -> c_int {
         } else if given {
             sys::luaL_argerror(l, 1, c"there is no table 'string' in it".as_ptr());
         }
+        stdlib::guard(l, 1);
         guard_methods(l);
         sys::lua_getfield(l, 1, c"table".as_ptr());
         if sys::lua_type(l, -1) == sys::LUA_TTABLE {

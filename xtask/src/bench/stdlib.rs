@@ -1,4 +1,4 @@
-//! What the guarded functions of `string` and `table` cost, against the originals.
+//! What the guarded functions of `string` and `table`, and the guarded `pcall` and `xpcall`, cost, against the originals.
 //!
 //! Both run in one process, in turn, in the standard interpreters ([`stdlib.lua`](lua/stdlib.lua)), since they differ in nothing else.
 
@@ -84,7 +84,7 @@ pub fn section(all: &[Guarded]) -> Section {
 
 ![Guarded functions of string and table against the originals, for each use and engine](benchmarks/stdlib.svg)
 
-CPU time of the functions that `leash.guard_stdlib` puts in the place of those of `string` and `table`, as a ratio to the originals of the
+CPU time of the functions that `leash.guard_stdlib` puts in the place of those of `string` and `table`, and of `pcall` and `xpcall` (on LuaJIT these stay), as a ratio to the originals of the
 same interpreter (5.5: a plain one around the vendored library), both in one process, in turn; the median of all turns. The goal is 1.1. LuaJIT compiles
 three of the originals, `rep`, `find` of plain text and an `insert` that appends, and moves what does not change out of loops; `-joff` is like with like.
 

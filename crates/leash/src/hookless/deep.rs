@@ -105,7 +105,7 @@ unsafe fn count(known: &Known, l: *mut lua_State) -> usize {
                 continue; // of Lua
             };
             let function = function as usize;
-            if known.catchers.contains(&function) {
+            if known.catchers.contains(&function) || stdlib::is_our_catcher(function) {
                 found += 1;
             } else if !known.others.contains(&function) && !stdlib::is_ours(function) {
                 break;

@@ -24,6 +24,12 @@ pub struct Stock {
     /// Those of `table`.
     pub tables: tables::Stock,
     /// The global function.
+    #[cfg(not(feature = "luajit"))]
+    pub pcall: Option<lua_CFunction>,
+    /// The global function.
+    #[cfg(not(feature = "luajit"))]
+    pub xpcall: Option<lua_CFunction>,
+    /// The global function.
     #[cfg(feature = "luajit")]
     pub select: Option<lua_CFunction>,
     /// The code of what stands in front of some of them, if it could be made.
@@ -131,9 +137,8 @@ unsafe extern "C-unwind" fn learn(l: *mut lua_State) -> c_int {
             sys::lua_getfield(l, string, name.as_ptr());
             sys::lua_tocfunction(l, -1)
         };
-        #[cfg(feature = "luajit")]
-        let select = {
-            sys::lua_getglobal(l, c"select".as_ptr());
+        let global = |name: &CStr| {
+            sys::lua_getglobal(l, name.as_ptr());
             sys::lua_tocfunction(l, -1)
         };
         if let (Some(find), Some(find_match), Some(gmatch), Some(gsub), Some(rep)) = (
@@ -150,8 +155,12 @@ unsafe extern "C-unwind" fn learn(l: *mut lua_State) -> c_int {
                 gsub,
                 rep,
                 tables: tables::Stock::of(l, table),
+                #[cfg(not(feature = "luajit"))]
+                pcall: global(c"pcall"),
+                #[cfg(not(feature = "luajit"))]
+                xpcall: global(c"xpcall"),
                 #[cfg(feature = "luajit")]
-                select,
+                select: global(c"select"),
                 #[cfg(feature = "luajit")]
                 fronts: super::front::translate(l, string),
             };

@@ -20,6 +20,8 @@ pub struct Host {
     pub none_until: Cell<Option<usize>>,
     /// In each: by this, which has the hook set on every coroutine.
     pub breaks: Cell<Option<Handle>>,
+    /// The same: by this, which stops the call that is open, if one is.
+    pub kills: Cell<Option<Handle>>,
 }
 
 /// # Safety
@@ -50,6 +52,9 @@ pub unsafe extern "C" fn allocate(
             }
             if let Some(handle) = host.breaks.get() {
                 handle.break_off(); // the signal handler runs before this returns
+            }
+            if let Some(handle) = host.kills.get() {
+                handle.kill();
             }
         }
         let new = libc::realloc(block, nsize);

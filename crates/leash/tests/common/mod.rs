@@ -19,8 +19,14 @@ pub struct Lua {
 impl Lua {
     pub fn new() -> Lua {
         // SAFETY: a new state, used on this thread only.
+        unsafe { Lua::attach(sys::luaL_newstate()) }
+    }
+
+    /// # Safety
+    /// A new state, which is used on this thread only.
+    pub unsafe fn attach(l: *mut sys::lua_State) -> Lua {
+        // SAFETY: by the caller.
         unsafe {
-            let l = sys::luaL_newstate();
             let vm = Vm::attach(l).expect("attach");
             sys::luaL_openlibs(l);
             Lua { l, vm: Some(vm) }

@@ -1,4 +1,4 @@
--- What the guarded functions of `string` and `table` take, of what the originals take: INTERPRETER stdlib.lua [TURNS] ["interpreted"]
+-- What the guarded functions of `string` and `table`, and the guarded `pcall` and `xpcall`, take, of what the originals take: INTERPRETER stdlib.lua [TURNS] ["interpreted"]
 --
 -- Both in one process, in turn, in the same code, loaded once for each. A line for each workload: its name and the ratio of each turn.
 
@@ -11,6 +11,7 @@ local function collect(into)
   for _, library in ipairs { string, table } do
     for name, f in pairs(library) do into[name] = f end
   end
+  into.pcall, into.xpcall = pcall, xpcall
 end
 collect(original)
 require "leash".guard_stdlib()
@@ -76,6 +77,9 @@ local workloads = {
   { "sort, 1000 numbers", 1, [[ for k = 1, 1000 do thousand[k] = k * 617 % 1009 end sort(thousand) ]] },
   { "sort, 100 words", 1, [[ for k = 1, 100 do hundred[k] = all[k * 37] end sort(hundred) ]] },
   { "sort, by a function", 1, [[ for k = 1, 100 do ten[k] = k * 37 % 101 end sort(ten, less) for k = 11, 100 do ten[k] = nil end ]] },
+  { "pcall", 100, [[ pcall(f, hello) ]] },
+  { "pcall that catches", 100, [[ pcall(error, hello) ]] },
+  { "xpcall that catches", 100, [[ xpcall(error, f) ]] },
   { "move, 3", 100, [[ move(ten, 1, 3, 4) ]], "move" },
   { "move, 1000", 10, [[ move(thousand, 1, 1000, 2) thousand[1001] = nil ]], "move" },
   { "move, 100,000 to another", 1, [[ move(many, 1, 100000, 1, other) ]], "move" },
@@ -95,7 +99,7 @@ local function f(word) return #word > 4 and "long" or nil end
 local function make(code, repetitions, set)
   local source = ([[
     local words, lines, long, csv, hellos, t, f, find, match, gmatch, gsub, rep = ...
-    local three, hundred, all, ten, thousand, many, other, less, insert, remove, concat, sort, move = select(13, ...)
+    local three, hundred, all, ten, thousand, many, other, less, insert, remove, concat, sort, move, pcall, xpcall = select(13, ...)
     return function(n)
       for i = 1, n * %d do
         local hello, hello42 = hellos[i %% 4 + 1], hellos[i %% 4 + 5]
@@ -103,7 +107,7 @@ local function make(code, repetitions, set)
       end
     end]]):format(repetitions, code)
   return (loadstring or load)(source)(words, lines, long, csv, hellos, t, f, set.find, set.match, set.gmatch, set.gsub, set.rep,
-    three, hundred, all, ten, thousand, many, other, less, set.insert, set.remove, set.concat, set.sort, set.move)
+    three, hundred, all, ten, thousand, many, other, less, set.insert, set.remove, set.concat, set.sort, set.move, set.pcall, set.xpcall)
 end
 
 local clock = os.clock
