@@ -166,6 +166,8 @@ const WHY_LATE: &str = "\
 A watch has been waiting for its sample for up to 10 ms before anything else begins. Where finalizers overflow the stack, the rest is mostly Lua's own: from 5.3 on each
 protected call that ends frees half of what up to 200,000 calls have needed, some milliseconds each time, in which no hook runs; and from 5.4 on `lua_sethook` goes through all
 of these calls. `sort_nested_guarded`: LuaJIT raises an error through C functions by the unwinder of the system, and one through 5,000 of them takes it 40 to 130 ms, also without Leash.
+`weak_keys_chain`, `table_rehash`: what Lua itself does there takes the square of what the script has made, in the collector and in one single instruction
+([security.md](security.md#what-is-not)).
 ";
 
 fn markdown(all: &[(Engine, Outcomes)], tricks: &[(String, String)]) -> String {

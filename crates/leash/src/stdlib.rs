@@ -16,6 +16,8 @@
 //! What must be true, since an error may leave these functions wherever they look up: they own nothing but what lies on Lua's stack.
 //! Results are built in `luaL_Buffer` or a userdata, so the memory limit counts them.
 //!
+//! `load` and `loadstring` look up while they compile: [`load`].
+//!
 //! **`pcall` and `xpcall`** are not long themselves. But where hooks are off, in finalizers, they would take back what a delivery has done; theirs is to look up: [`protected`].
 //!
 //! On LuaJIT a Lua function stands in front of three of them, for the sake of compiled code: `stdlib/front.rs`.
@@ -31,6 +33,7 @@ mod find;
 mod front;
 mod gmatch;
 mod gsub;
+mod load;
 mod matcher;
 #[cfg(not(feature = "luajit"))]
 mod protected;
@@ -43,6 +46,7 @@ use crate::sys::{self, lua_CFunction, lua_State};
 use std::ffi::c_int;
 use stock::Stock;
 
+pub use load::load_buffer;
 pub use steps::look_up;
 
 /// The functions of `string`, and what stands in for each.
@@ -70,6 +74,18 @@ fn catchers(stock: &Stock) -> [(Option<lua_CFunction>, lua_CFunction); CATCHERS]
 
 const CATCHERS: usize = if cfg!(feature = "luajit") { 0 } else { 2 };
 
+/// Those that compile, and what stands in for each. (They begin a protected call of their own.)
+fn compilers(stock: &Stock) -> [(Option<lua_CFunction>, lua_CFunction); 2] {
+    #[cfg(feature = "lua51")]
+    let loadstring = load::loadstring;
+    #[cfg(not(feature = "lua51"))]
+    let loadstring = load::load;
+    [
+        (stock.load, load::load as lua_CFunction),
+        (stock.loadstring, loadstring),
+    ]
+}
+
 /// The functions of both libraries, as far as they are C functions, and what stands in for each.
 fn workers(stock: &Stock) -> impl Iterator<Item = (Option<lua_CFunction>, lua_CFunction)> {
     strings(stock)
@@ -80,12 +96,14 @@ fn workers(stock: &Stock) -> impl Iterator<Item = (Option<lua_CFunction>, lua_CF
 
 /// What stands in for this function, if it is one of the originals.
 fn replacement(stock: &Stock, f: lua_CFunction) -> Option<lua_CFunction> {
-    let all = workers(stock).chain(catchers(stock));
+    let all = workers(stock)
+        .chain(catchers(stock))
+        .chain(compilers(stock));
     let mut found = all.filter(|(original, _)| original.is_some_and(|o| o as usize == f as usize));
     found.next().map(|(_, ours)| ours)
 }
 
-/// Whether the C function at this address is one that stands in for another, or the iterator that one of them makes; but for `pcall` and `xpcall`. It begins no protected call, and an error may leave it
+/// Whether the C function at this address is one that stands in for another, or the iterator that one of them makes; but for those of the basic functions. It begins no protected call, and an error may leave it
 /// anywhere. **Hook**: asks for no memory.
 pub(crate) fn is_ours(address: usize) -> bool {
     // Who has installed one has looked at the originals.
@@ -103,7 +121,7 @@ pub(crate) fn is_our_catcher(address: usize) -> bool {
     stock::seen().is_some_and(stands_in)
 }
 
-/// Replaces the functions of the libraries `string` and `table`, and on 5.1 to 5.5 `pcall` and `xpcall`, in the table at `index`, under whatever names they are there. How many it were; none if
+/// Replaces the functions of the libraries `string` and `table`, and the basic functions `load`, `loadstring` and, on 5.1 to 5.5, `pcall` and `xpcall`, in the table at `index`, under whatever names they are there. How many it were; none if
 /// it has been done before. None, too, if there was no memory to look at the originals.
 ///
 /// # Safety

@@ -16,10 +16,12 @@
 //! | a coroutine can close itself | no | no | no | no | yes | no |
 //! | long strings keep the allocator | no | no | no | no | yes | no |
 
+mod chunk;
 mod compiler;
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 
+pub use chunk::{load, set_environment};
 pub use compiler::*;
 pub use mlua_sys::*;
 

@@ -24,6 +24,10 @@ pub struct Stock {
     /// Those of `table`.
     pub tables: tables::Stock,
     /// The global function.
+    pub load: Option<lua_CFunction>,
+    /// The global function, where there is one.
+    pub loadstring: Option<lua_CFunction>,
+    /// The global function.
     #[cfg(not(feature = "luajit"))]
     pub pcall: Option<lua_CFunction>,
     /// The global function.
@@ -155,6 +159,8 @@ unsafe extern "C-unwind" fn learn(l: *mut lua_State) -> c_int {
                 gsub,
                 rep,
                 tables: tables::Stock::of(l, table),
+                load: global(c"load"),
+                loadstring: global(c"loadstring"),
                 #[cfg(not(feature = "luajit"))]
                 pcall: global(c"pcall"),
                 #[cfg(not(feature = "luajit"))]

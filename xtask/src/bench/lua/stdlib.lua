@@ -11,7 +11,7 @@ local function collect(into)
   for _, library in ipairs { string, table } do
     for name, f in pairs(library) do into[name] = f end
   end
-  into.pcall, into.xpcall = pcall, xpcall
+  into.pcall, into.xpcall, into.compile = pcall, xpcall, loadstring or load
 end
 collect(original)
 require "leash".guard_stdlib()
@@ -77,6 +77,8 @@ local workloads = {
   { "sort, 1000 numbers", 1, [[ for k = 1, 1000 do thousand[k] = k * 617 % 1009 end sort(thousand) ]] },
   { "sort, 100 words", 1, [[ for k = 1, 100 do hundred[k] = all[k * 37] end sort(hundred) ]] },
   { "sort, by a function", 1, [[ for k = 1, 100 do ten[k] = k * 37 % 101 end sort(ten, less) for k = 11, 100 do ten[k] = nil end ]] },
+  { "load, short", 10, [[ compile("return 1") ]] },
+  { "load, 6 kB", 1, [[ compile(program) ]] },
   { "pcall", 100, [[ pcall(f, hello) ]] },
   { "pcall that catches", 100, [[ pcall(error, hello) ]] },
   { "xpcall that catches", 100, [[ xpcall(error, f) ]] },
@@ -93,13 +95,25 @@ for i = 1, 100 do hundred[i] = all[i] end
 for i = 1, 10 do ten[i] = i end
 local function less(a, b) return a < b end
 
+local program = ([[
+local function visit(node, depth) -- as programs are
+  if type(node) ~= "table" then return tostring(node) .. "\n" end
+  local parts, indent = {}, ("  "):rep(depth or 0)
+  for key, value in pairs(node) do
+    if value ~= nil and (not hidden or not hidden[key]) then
+      parts[#parts + 1] = indent .. key .. " = " .. visit(value, (depth or 0) + 1)
+    end
+  end
+  return #parts > 0 and table.concat(parts) or "{}"
+end
+]]):rep(13)
 local t = { the = "THE", fox = "FOX", ["&"] = "&amp;", ["'"] = "&#39;" }
 local function f(word) return #word > 4 and "long" or nil end
 
 local function make(code, repetitions, set)
   local source = ([[
     local words, lines, long, csv, hellos, t, f, find, match, gmatch, gsub, rep = ...
-    local three, hundred, all, ten, thousand, many, other, less, insert, remove, concat, sort, move, pcall, xpcall = select(13, ...)
+    local three, hundred, all, ten, thousand, many, other, less, insert, remove, concat, sort, move, pcall, xpcall, compile, program = select(13, ...)
     return function(n)
       for i = 1, n * %d do
         local hello, hello42 = hellos[i %% 4 + 1], hellos[i %% 4 + 5]
@@ -107,7 +121,7 @@ local function make(code, repetitions, set)
       end
     end]]):format(repetitions, code)
   return (loadstring or load)(source)(words, lines, long, csv, hellos, t, f, set.find, set.match, set.gmatch, set.gsub, set.rep,
-    three, hundred, all, ten, thousand, many, other, less, set.insert, set.remove, set.concat, set.sort, set.move, set.pcall, set.xpcall)
+    three, hundred, all, ten, thousand, many, other, less, set.insert, set.remove, set.concat, set.sort, set.move, set.pcall, set.xpcall, set.compile, program)
 end
 
 local clock = os.clock
