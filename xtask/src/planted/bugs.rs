@@ -591,7 +591,7 @@ pub const BUGS: &[Bug] = &[
         file: "crates/leash/src/hook.rs",
         find: "    if unsafe { hookless::is_over(state, l, ar) } {\n",
         replace: "    if false && unsafe { hookless::is_over(state, l, ar) } {\n",
-        check: Check::Engine(Engine::Lua54, "slow_failures", "finalizers_that_are_done"),
+        check: Check::Engine(Engine::Lua55, "slow_failures", "finalizers_that_are_done"),
     },
     Bug {
         name: "taken-over",
