@@ -125,8 +125,8 @@ function leash.wrap(f) end
 function leash.on_interrupt(co, f) end
 
 ---Puts functions that limits and interrupts can stop into the place of `string.find`, `match`, `gmatch`, `gsub` and `rep`, and of `table.insert`, `remove`,
----`concat`, `sort` and `move`. They do the same on every input. Only the originals are replaced, also as methods of strings; local copies that were taken before are not. Never done by `require`.
----@param env? table # whose fields `string` and `table` are meant; default: the globals
+---`concat`, `sort` and `move`, and of `load` and `loadstring`; on 5.1 to 5.5 also a `pcall` and an `xpcall` that finalizers cannot hide behind. They do the same on every input. Only the originals are replaced, also as methods of strings; local copies that were taken before are not. Never done by `require`.
+---@param env? table # whose fields are meant, and those of its `string` and `table`; default: the globals
 ---@return table env
 function leash.guard_stdlib(env) end
 
