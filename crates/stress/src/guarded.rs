@@ -3,14 +3,17 @@
 //! There are two kinds. A **host's** state is attached by its host ([`Vm`]), stays on its thread, and can be stopped by a handle. A
 //! **guest's** state is attached from inside, as by a module ([`Guest`]); it may go to another thread between two calls. Both are interrupted
 //! by ids.
+//!
+//! Every second one has guarded library functions ([`stdlib`]).
 
 use crate::board::Targets;
 use crate::{across, lua, tally};
 use leash::sys::{self, lua_State};
-use leash::{Answer, Event, Guest, Jit, Limits, Resumed, Stop, Vm, Watch};
+use leash::{Answer, Event, Guest, Jit, Limits, Resumed, Stop, Vm, Watch, stdlib};
 use std::cell::Cell;
 use std::ffi::{c_int, c_void};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 thread_local! {
@@ -40,6 +43,23 @@ fn key() -> *mut c_void {
     (&raw const KEY).cast_mut().cast()
 }
 
+/// How many states have been opened: every second one has guarded library functions, and what programs compute there is what the originals do.
+static OPENED: AtomicUsize = AtomicUsize::new(0);
+
+/// # Safety
+/// A live state on this thread, with its libraries.
+unsafe fn guard_library(l: *mut lua_State) {
+    for table in [c"_G", c"string", c"table"] {
+        // SAFETY: by the caller.
+        unsafe {
+            sys::lua_getglobal(l, table.as_ptr());
+            let replaced = stdlib::guard(l, -1);
+            assert!(replaced > 0, "{table:?}");
+            sys::lua_settop(l, -2);
+        }
+    }
+}
+
 /// See the module's header.
 pub struct Guarded {
     l: *mut lua_State,
@@ -57,6 +77,9 @@ impl Guarded {
         let l = lua::open();
         // SAFETY: a state of our own. It is run by one thread at a time.
         unsafe {
+            if OPENED.fetch_add(1, Ordering::Relaxed).is_multiple_of(2) {
+                guard_library(l);
+            }
             let vm = hosts.then(|| Vm::attach(l).expect("attach"));
             let guest = Guest::attach(l).expect("attach");
             tally::opened(guest.jit());
