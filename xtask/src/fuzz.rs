@@ -1,4 +1,4 @@
-//! `cargo xtask fuzz`: random programs, quantities and patterns; see `fuzz/`.
+//! `cargo xtask fuzz`: random programs, quantities, patterns and chunks; see `fuzz/`.
 //!
 //! It takes a nightly toolchain and `cargo install cargo-fuzz`. The corpus in the repository is small and only read: what a run finds to be new goes to the target
 //! folder, and is where the next run begins. What makes a target fail is left in `fuzz/artifacts`.
@@ -41,6 +41,8 @@ enum Target {
     Quantities,
     /// The guarded functions of the library string, against the originals
     Patterns,
+    /// The guarded load, against the original
+    Chunks,
 }
 
 /// Options of AddressSanitizer's runtime, which cargo-fuzz builds in; see `sanitize`.

@@ -69,7 +69,7 @@ enum Task {
     Planted(planted::Options),
     /// Run the tests of unsafe data structures under miri
     Miri(miri::Options),
-    /// Run random programs, quantities and patterns
+    /// Run random programs, quantities, patterns and chunks
     Fuzz(fuzz::Options),
     /// Run the tests and the stress under AddressSanitizer or ThreadSanitizer
     Sanitize(sanitize::Options),
