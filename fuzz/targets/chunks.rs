@@ -4,12 +4,11 @@
 
 #![no_main]
 
-use leash::{stdlib, sys};
+mod comparison;
+
+use leash::sys;
 use libfuzzer_sys::fuzz_target;
-use std::cell::Cell;
 use std::ffi::CStr;
-use std::ptr;
-use sys::lua_State;
 
 /// Takes what `load` and `loadstring` are before and after; returns the comparison: nil, or an error that says what differs.
 const COMPARE: &CStr = c"
@@ -39,31 +38,6 @@ const COMPARE: &CStr = c"
 const COPIES: &CStr = c"
     return { load = load, loadstring = loadstring }, { load = load, loadstring = loadstring }";
 
-thread_local! {
-    static STATE: Cell<*mut lua_State> = const { Cell::new(ptr::null_mut()) };
-}
-
-/// A state with the comparison at index 1.
-///
-/// # Safety
-/// It stays on this thread.
-unsafe fn state() -> *mut lua_State {
-    if STATE.get().is_null() {
-        // SAFETY: a state of our own.
-        unsafe {
-            let l = sys::luaL_newstate();
-            sys::luaL_openlibs(l);
-            assert_eq!(sys::luaL_loadstring(l, COMPARE.as_ptr()), 0);
-            assert_eq!(sys::luaL_loadstring(l, COPIES.as_ptr()), 0);
-            assert_eq!(sys::lua_pcall(l, 0, 2, 0), 0);
-            assert!(stdlib::guard(l, -1) >= 1);
-            assert_eq!(sys::lua_pcall(l, 2, 1, 0), 0);
-            STATE.set(l);
-        }
-    }
-    STATE.get()
-}
-
 fuzz_target!(|data: &[u8]| {
     let [size, text @ ..] = data else {
         return;
@@ -73,12 +47,11 @@ fuzz_target!(|data: &[u8]| {
     }
     // SAFETY: a state of this thread; the stack is as before afterwards.
     unsafe {
-        let l = state();
+        let l = comparison::state(COMPARE, COPIES, 1);
         sys::lua_pushvalue(l, 1);
         sys::lua_pushlstring(l, text.as_ptr().cast(), text.len());
         sys::lua_pushinteger(l, i64::from(*size) as _);
-        if sys::lua_pcall(l, 2, 0, 0) != 0 {
-            let message = CStr::from_ptr(sys::lua_tostring(l, -1)).to_string_lossy();
+        if let Some(message) = comparison::difference(l, 2) {
             panic!("{message} ({text:?}, pieces of {size})");
         }
     }

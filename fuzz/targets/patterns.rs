@@ -4,12 +4,11 @@
 
 #![no_main]
 
-use leash::{stdlib, sys};
+mod comparison;
+
+use leash::sys;
 use libfuzzer_sys::fuzz_target;
-use std::cell::Cell;
 use std::ffi::CStr;
-use std::ptr;
-use sys::lua_State;
 
 /// Takes the originals and the guarded ones; returns the comparison of both: nil, or what differs.
 const COMPARE: &CStr = c"
@@ -57,31 +56,6 @@ const COPIES: &CStr = c"
     for name, f in pairs(string) do plain[name], guarded[name] = f, f end
     return plain, guarded";
 
-thread_local! {
-    static STATE: Cell<*mut lua_State> = const { Cell::new(ptr::null_mut()) };
-}
-
-/// A state with the comparison at index 1.
-///
-/// # Safety
-/// It stays on this thread.
-unsafe fn state() -> *mut lua_State {
-    if STATE.get().is_null() {
-        // SAFETY: a state of our own.
-        unsafe {
-            let l = sys::luaL_newstate();
-            sys::luaL_openlibs(l);
-            assert_eq!(sys::luaL_loadstring(l, COMPARE.as_ptr()), 0);
-            assert_eq!(sys::luaL_loadstring(l, COPIES.as_ptr()), 0);
-            assert_eq!(sys::lua_pcall(l, 0, 2, 0), 0);
-            assert!(stdlib::guard(l, -1) >= 5);
-            assert_eq!(sys::lua_pcall(l, 2, 1, 0), 0);
-            STATE.set(l);
-        }
-    }
-    STATE.get()
-}
-
 fuzz_target!(|data: &[u8]| {
     let [kind, i, cut, rest @ ..] = data else {
         return;
@@ -92,16 +66,17 @@ fuzz_target!(|data: &[u8]| {
     let subject = &rest[..rest.len().min(24)];
     // SAFETY: a state of this thread; the stack is as before afterwards.
     unsafe {
-        let l = state();
+        let l = comparison::state(COMPARE, COPIES, 5);
         sys::lua_pushvalue(l, 1);
         for text in [subject, pattern, replacement] {
             sys::lua_pushlstring(l, text.as_ptr().cast(), text.len());
         }
         sys::lua_pushinteger(l, i64::from(*i as i8) as _);
         sys::lua_pushinteger(l, i64::from(kind % 5) as _);
-        if sys::lua_pcall(l, 5, 0, 0) != 0 {
-            let message = CStr::from_ptr(sys::lua_tostring(l, -1)).to_string_lossy();
-            panic!("{message} (subject {subject:?}, pattern {pattern:?}, replacement {replacement:?}, {i})");
+        if let Some(message) = comparison::difference(l, 5) {
+            panic!(
+                "{message} (subject {subject:?}, pattern {pattern:?}, replacement {replacement:?}, {i})"
+            );
         }
     }
 });

@@ -33,13 +33,35 @@ impl Choice<'_> {
 }
 
 const EXPRESSIONS: &[&str] = &[
-    "1", "n", "'x' .. n", "{}", "nil", "co", "f", "(n or 0) + 1", "leash.id()", "pcall(f)", "#tostring(co)",
-    "leash.reason(e)", "('ab'):rep(50)", "select('#', pcall(error))", "e", "leash.info()",
+    "1",
+    "n",
+    "'x' .. n",
+    "{}",
+    "nil",
+    "co",
+    "f",
+    "(n or 0) + 1",
+    "leash.id()",
+    "pcall(f)",
+    "#tostring(co)",
+    "leash.reason(e)",
+    "('ab'):rep(50)",
+    "select('#', pcall(error))",
+    "e",
+    "leash.info()",
 ];
 
 const LIMITS: &[&str] = &[
-    "0.001", "{timeout = 0.002}", "{instructions = 500}", "{memory = 20000}", "{timeout = 0}", "{instructions = 1}",
-    "{timeout = 0.003, memory = 1e6, instructions = 1e5}", "{cpu = 0.001}", "{timeout = 10}", "{}",
+    "0.001",
+    "{timeout = 0.002}",
+    "{instructions = 500}",
+    "{memory = 20000}",
+    "{timeout = 0}",
+    "{instructions = 1}",
+    "{timeout = 0.003, memory = 1e6, instructions = 1e5}",
+    "{cpu = 0.001}",
+    "{timeout = 10}",
+    "{}",
 ];
 
 const SIMPLE: &[&str] = &[
@@ -85,13 +107,19 @@ fn block(c: &mut Choice, out: &mut String, depth: usize) {
             4 => format!("ok, e = leash.call({}, function()", c.of(LIMITS)),
             5 => "ok, e = pcall(function()".to_owned(),
             6 => "ok, e = xpcall(function()".to_owned(),
-            7 => format!("for i = 1, {} do", [2, 30, 1_000, 100_000][usize::from(c.byte()) % 4]),
+            7 => format!(
+                "for i = 1, {} do",
+                [2, 30, 1_000, 100_000][usize::from(c.byte()) % 4]
+            ),
             8 => "co = coroutine.create(function()".to_owned(),
             9 => "f = function()".to_owned(),
             10 => "n = coroutine.wrap(function()".to_owned(),
             11 => "while n do".to_owned(),
             12 => "gc(function()".to_owned(),
-            13 => format!("ok, e = leash.call({}, coroutine.wrap(function()", c.of(LIMITS)),
+            13 => format!(
+                "ok, e = leash.call({}, coroutine.wrap(function()",
+                c.of(LIMITS)
+            ),
             1 => {
                 let _ = writeln!(out, "n = {}", c.of(EXPRESSIONS));
                 continue;
@@ -166,7 +194,12 @@ const LOOKS: usize = 40;
 ///
 /// # Safety
 /// `l` is a live state on this thread, attached to `vm`. All that is on its stack is `compile`, which is not made here, for that may collect, too.
-unsafe fn run(vm: &Vm, l: *mut sys::lua_State, code: &str, limits: &Limits) -> Result<String, String> {
+unsafe fn run(
+    vm: &Vm,
+    l: *mut sys::lua_State,
+    code: &str,
+    limits: &Limits,
+) -> Result<String, String> {
     let text = CString::new(code).expect("no zeros");
     let soon = Limits::new().timeout(SOON);
     // SAFETY: by the caller. `text` outlives the call of `compile`.
@@ -190,7 +223,13 @@ unsafe extern "C-unwind" fn compile(l: *mut sys::lua_State) -> c_int {
     // SAFETY: a C function with a text in C's form.
     unsafe {
         let text = sys::lua_touserdata(l, 1).cast::<c_char>();
-        if sys::luaL_loadbuffer(l, text, CStr::from_ptr(text).count_bytes(), c"=fuzz".as_ptr()) != 0 {
+        if sys::luaL_loadbuffer(
+            l,
+            text,
+            CStr::from_ptr(text).count_bytes(),
+            c"=fuzz".as_ptr(),
+        ) != 0
+        {
             sys::lua_error(l);
         }
     }
@@ -201,7 +240,9 @@ unsafe fn pop(l: *mut sys::lua_State) -> String {
     // SAFETY: by the caller: a value is on the stack. A string is read in place; nothing is converted, for that may collect.
     unsafe {
         let owned = if sys::lua_type(l, -1) == sys::LUA_TSTRING {
-            CStr::from_ptr(sys::lua_tostring(l, -1)).to_string_lossy().into_owned()
+            CStr::from_ptr(sys::lua_tostring(l, -1))
+                .to_string_lossy()
+                .into_owned()
         } else {
             String::from("(no text)")
         };

@@ -102,8 +102,8 @@ struct RunArgs {
     #[arg(long, value_name = "DUR", value_parser = parse_duration, default_value = "1s", help_heading = "Limits")]
     grace: Duration,
 
-    /// Leave the functions of string and table that may run for long as they are; they cannot be
-    /// stopped while they run then
+    /// Leave load, pcall and the functions of string and table that may run for long as they are;
+    /// they cannot be stopped while they run then
     #[arg(long, overrides_with = "no_guard_stdlib", help_heading = "Limits")]
     no_guard_stdlib: bool,
 

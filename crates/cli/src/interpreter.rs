@@ -60,7 +60,7 @@ pub unsafe extern "C-unwind" fn pmain(l: *mut lua_State) -> c_int {
     }
 }
 
-/// Puts functions that can be stopped, or look up, into the place of those of the libraries `string` and `table`, and of `pcall` and `xpcall`. The table of the first is also where strings have
+/// Puts functions that can be stopped into the place of basic functions and of those of the libraries `string` and `table` ([`leash::stdlib`]). The table `string` is also where strings have
 /// their methods.
 ///
 /// # Safety

@@ -1,4 +1,4 @@
-//! `leash.guard_stdlib([env])`: functions of the libraries `string` and `table` that can be stopped, and a `pcall` and an `xpcall` that look up, in place of the originals.
+//! `leash.guard_stdlib([env])`: functions of the libraries `string` and `table`, and basic functions, that can be stopped or look up, in place of the originals.
 //!
 //! Four tables are looked at: `env`, `env.table`, if there is one, `env.string`, and the one in which strings find their methods (`__index` of their metatable), which code in any environment
 //! reaches by `s:find()`. The last two are nearly always the same. Fields that are not the originals are left alone ([`leash::stdlib`]).

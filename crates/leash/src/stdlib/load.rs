@@ -9,9 +9,9 @@
 //! **Left to the originals**: whatever is not a string, a number or a function, and wrong arguments, for their messages.
 
 use super::steps;
-use super::stock::{self, Stock};
+use super::stock::original;
 use crate::hook;
-use crate::sys::{self, lua_CFunction, lua_State};
+use crate::sys::{self, lua_State};
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::ptr;
 
@@ -72,15 +72,6 @@ pub unsafe extern "C-unwind" fn loadstring(l: *mut lua_State) -> c_int {
     }
 }
 
-unsafe fn original(l: *mut lua_State, which: fn(&Stock) -> Option<lua_CFunction>) -> c_int {
-    // It has been found, or nothing would stand in for it.
-    match stock::seen().and_then(which) {
-        // SAFETY: by the callers: called as if Lua had called it.
-        Some(f) => unsafe { f(l) },
-        None => 0,
-    }
-}
-
 unsafe fn is_text_or_none(l: *mut lua_State, index: c_int) -> bool {
     // SAFETY: any index may be asked for.
     let kind = unsafe { sys::lua_type(l, index) };
@@ -117,6 +108,7 @@ unsafe fn is_mode(l: *mut lua_State) -> bool {
 /// static TEXT: LazyLock<String> = LazyLock::new(|| format!("local a return {}a", "a and ".repeat(100_000)));
 ///
 /// unsafe extern "C-unwind" fn compile(l: *mut sys::lua_State) -> std::ffi::c_int {
+///     // SAFETY: called by Lua. Nothing in this frame owns anything.
 ///     unsafe { stdlib::load_buffer(l, TEXT.as_bytes(), c"=text", Some(c"t")) };
 ///     1
 /// }
@@ -199,7 +191,7 @@ unsafe extern "C-unwind" fn read(
     ud: *mut c_void,
     size: *mut usize,
 ) -> *const c_char {
-    // SAFETY: `compile` has passed the text, which lives as long as the compiler works. As a reader of Lua's own, this may use the stack if it leaves it as it was.
+    // SAFETY: who compiles has passed the text, which lives as long as the compiler works. As a reader of Lua's own, this may use the stack if it leaves it as it was.
     unsafe {
         let text = &mut *ud.cast::<Text>();
         if hook::is_waiting(l) {

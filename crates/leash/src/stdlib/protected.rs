@@ -6,7 +6,7 @@
 //! **The originals do it all**: they are called as if Lua had called them, so results, messages and what can be yielded across are theirs. They may have been left by a yield; then they are continued without
 //! us. But where hooks are off nothing can yield.
 
-use super::stock::{self, Stock};
+use super::stock::{Stock, original};
 use crate::sys::{self, lua_CFunction, lua_State};
 use crate::{hook, hookless};
 use std::ffi::c_int;
@@ -32,13 +32,9 @@ pub unsafe extern "C-unwind" fn xpcall(l: *mut lua_State) -> c_int {
 /// **longjmp**: leaves by one where the original yields, or is given wrong arguments. Nothing is owned here.
 #[inline(always)]
 unsafe fn protected(l: *mut lua_State, which: fn(&Stock) -> Option<lua_CFunction>) -> c_int {
-    // It has been found, or nothing would stand in for it.
-    let Some(original) = stock::seen().and_then(which) else {
-        return 0;
-    };
     // SAFETY: by the callers.
     unsafe {
-        let results = original(l);
+        let results = original(l, which);
         if sys::lua_gethook(l).is_some_and(hook::is_our_hook) {
             hookless::after_a_protected_call(l);
         }

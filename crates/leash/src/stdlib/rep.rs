@@ -6,7 +6,7 @@
 use super::dialect::{self, Size};
 use super::matcher::At;
 use super::steps;
-use super::stock::stock;
+use super::stock::original;
 use crate::sys::{self, lua_State};
 use std::ffi::c_int;
 use std::mem::MaybeUninit;
@@ -45,7 +45,7 @@ pub unsafe extern "C-unwind" fn rep(l: *mut lua_State) -> c_int {
                 return sys::luaL_error(l, c"resulting string too large".as_ptr());
             }
             Size::LeftToOriginal => {
-                return stock().map_or(0, |stock| (stock.rep)(l));
+                return original(l, |stock| Some(stock.rep));
             }
         }
         if n == 1 {

@@ -84,6 +84,23 @@ pub fn seen() -> Option<&'static Stock> {
     STOCK.get()
 }
 
+/// Has the original do it, as if Lua had called that: so what it says of wrong arguments is its own.
+///
+/// # Safety
+/// In the C function that stands in for it, with its arguments. May raise.
+#[inline(always)]
+pub unsafe fn original(
+    l: *mut lua_State,
+    which: impl FnOnce(&Stock) -> Option<lua_CFunction>,
+) -> c_int {
+    // It has been found, or nothing would stand in for it.
+    match seen().and_then(which) {
+        // SAFETY: by the caller.
+        Some(f) => unsafe { f(l) },
+        None => 0,
+    }
+}
+
 /// Not a part of who asks: it takes ten kilobytes of the C stack, on which a script nests calls of `gsub` and `sort`.
 #[cold]
 #[inline(never)]

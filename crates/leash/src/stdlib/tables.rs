@@ -29,7 +29,7 @@ mod remove;
 mod sort;
 
 use super::steps;
-use super::stock::Stock as All;
+use super::stock::original;
 use crate::sys::{self, lua_CFunction, lua_State};
 use std::ffi::{CStr, c_int};
 
@@ -111,19 +111,6 @@ pub const COUNT: usize = if cfg!(feature = "luajit") {
 } else {
     5
 };
-
-/// Has the original do it, as if Lua had called that.
-///
-/// # Safety
-/// In the C function that stands in for it, with its arguments. May raise.
-unsafe fn original(l: *mut lua_State, which: impl FnOnce(&All) -> Option<lua_CFunction>) -> c_int {
-    // It has been found, or nothing would stand in for it.
-    match super::stock::stock().and_then(which) {
-        // SAFETY: by the caller.
-        Some(f) => unsafe { f(l) },
-        None => 0,
-    }
-}
 
 /// Looks up if it is time, at this element.
 ///
